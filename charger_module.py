@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""A charger's power module on the CAN bus.
+
+It obeys 0x200 (start), 0x201 (stop) and 0x210 (current limit), moves its current as the chosen
+plant does, and sends the measured current as 0x300 every second.
+"""
+
+from __future__ import annotations
+
+import evsim.installed  # noqa: F401 - first: says how to install what is missing
+
+import argparse
+import asyncio
+import logging
+import sys
+
+import numpy as np
+
+from evsim import console
+from evsim.bus import CanNode, add_bus_arguments, open_bus
+from evsim.charger import DEFAULT_PLANT, PLANTS, PowerModule
+from evsim.frames import (
+    CURRENT_PERIOD_S,
+    Frame,
+    MeasuredCurrent,
+    SetLimit,
+    StartCharging,
+    StopCharging,
+)
+
+log = logging.getLogger("evsim.charger_module")
+
+
+class ChargerModule:
+    """Ties a power module to a CAN node and to the event loop's clock."""
+
+    def __init__(self, module: PowerModule, node: CanNode) -> None:
+        self.module = module
+        self.node = node
+        node.on_frame = self.on_frame
+        self._stepped_at_s = asyncio.get_running_loop().time()
+
+    def on_frame(self, frame: Frame) -> None:
+        """Obey a command from the bus."""
+        self._catch_up()
+        if isinstance(frame, StartCharging):
+            if self.module.start():
+                log.info("start: up to %g A", self.module.limit_a)
+            else:
+                log.warning("start ignored: it came together with a stop, and a stop wins")
+        elif isinstance(frame, StopCharging):
+            if self.module.started:
+                log.info("stop at %.0f A", self.module.current_a)
+            self.module.stop()
+        elif isinstance(frame, SetLimit):
+            if self.module.set_limit(frame.limit_a):
+                log.info("limit %d A", frame.limit_a)
+            else:
+                log.warning(
+                    "limit %d A is above the rated maximum; clamped to %g A",
+                    frame.limit_a,
+                    self.module.limit_a,
+                )
+
+    async def run(self) -> None:
+        """Send the measured current once a period, for ever, without drift."""
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+        while True:
+            self._catch_up()
+            self.node.send(MeasuredCurrent.nearest(self.module.measured_a()))
+            due_s += CURRENT_PERIOD_S
+            # After a machine's sleep, go on from now instead of sending what was missed at once.
+            due_s = max(due_s, loop.time() - CURRENT_PERIOD_S)
+            await asyncio.sleep(due_s - loop.time())
+
+    def _catch_up(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        self.module.step(now_s - self._stepped_at_s)
+        self._stepped_at_s = now_s
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = console.argument_parser(__doc__, "./charger_module.py --plant dc_slow --noise 0.5")
+    parser.add_argument(
+        "--plant",
+        choices=PLANTS,
+        default=DEFAULT_PLANT,
+        help="; ".join(f"{name}: {plant.summary}" for name, plant in PLANTS.items())
+        + " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--noise",
+        type=console.not_negative,
+        default=0.0,
+        metavar="A",
+        help="standard deviation of the measured current (default: %(default)s A)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of noise and delays (default: %(default)s)"
+    )
+    add_bus_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+async def main(options: argparse.Namespace) -> None:
+    """Run the power module until it is cancelled."""
+    rng = np.random.default_rng(options.seed)
+    module = PowerModule(PLANTS[options.plant], noise_a=options.noise, rng=rng)
+    node = CanNode(open_bus(options.can_interface, options.can_channel))
+    charger = ChargerModule(module, node)
+    with node:
+        console.ready(f"Listening for CAN commands ({options.plant}, {node.bus.channel_info})")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(charger.run())
+            tasks.create_task(node.watch())
+
+
+if __name__ == "__main__":
+    options = parse_arguments()
+    console.set_up_logging(options.log_level)
+    sys.exit(console.run(lambda: main(options)))

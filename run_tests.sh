@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Format check, lint, types and tests: the one command before a commit. Makes .venv if need be.
+# Arguments go to pytest: ./run_tests.sh -k launcher
+set -eu
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$ROOT/scripts/venv.sh"
+set_up requirements-dev.txt
+cd "$ROOT"
+
+step() { # WORD...: a tool of the virtual environment and its arguments
+  printf '\n── %s\n' "$*"
+  "$PYTHON" -m "$@"
+}
+
+step ruff format --check .
+step ruff check .
+step mypy
+step pytest "$@"
