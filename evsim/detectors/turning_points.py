@@ -1,0 +1,112 @@
+"""Turning points: an alarm when the current reverses its course too often.
+
+A current that climbs and falls again and again is what repeated commands to start, stop and
+change the limit do to a charger. A plain session climbs once and falls once, slowly or at once.
+
+    current_a
+      100      _x      _x      _x        x  turning point: the last sample before the current
+              / |     / |     / |           went back by the hysteresis or more
+        0  __/  |__x_/  |__x_/  |__      5  of them in 60 s raise the alarm, here in the third
+                1  2    3  4    5           cycle; the first climb reverses nothing
+
+The closest ancestor is Hägglund's on-line oscillation detector (2005). Each sample costs O(1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import NamedTuple
+
+#: Reversals that are kept, and so counted, at most. A charger that measures once a second makes no
+#: more than 60 in 60 s.
+MOST_REVERSALS = 1000
+
+
+class Reversal(NamedTuple):
+    """The current turned back at `current_a`, which it last had at `time_s`; known `found_s`."""
+
+    time_s: float
+    current_a: float
+    found_s: float
+
+
+class TurningPoints:
+    """Counts reversals with hysteresis in a window of time.
+
+    A reversal counts from the sample that proves it: a session that ends after an hour reverses
+    when it ends. So the alarm is over `window_s` after the last reversal at the latest, even if
+    no sample comes any more.
+
+    :param hysteresis_a: a swing smaller than this is noise.
+    :param reversals: the alarm is on from so many reversals in the window.
+    :param window_s: length of the window.
+
+    Raises ValueError for parameters that are not above 0.
+    """
+
+    def __init__(
+        self, hysteresis_a: float = 5.0, reversals: int = 5, window_s: float = 60.0
+    ) -> None:
+        if not (hysteresis_a > 0 and reversals > 0 and window_s > 0):
+            raise ValueError(
+                "hysteresis, reversals and window must be above 0, not "
+                f"{hysteresis_a} A, {reversals} and {window_s} s"
+            )
+        if reversals > MOST_REVERSALS:
+            raise ValueError(f"{reversals} reversals are more than the {MOST_REVERSALS} kept")
+        self.hysteresis_a = hysteresis_a
+        self.reversals = reversals
+        self.window_s = window_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        self._found: deque[Reversal] = deque(maxlen=MOST_REVERSALS)
+        self._newest_s = -math.inf
+        # The extremes since the last reversal, as (time, current), and the way the current goes:
+        # up, down or, until its first swing, neither.
+        self._high = (-math.inf, -math.inf)
+        self._low = (-math.inf, math.inf)
+        self._going = 0
+
+    def sample(self, time_s: float, current_a: float) -> None:
+        """Take the current measured at `time_s`, of any clock that does not go back.
+
+        A time or current that is not finite is no measurement and changes nothing. A sample older
+        than the one before is ignored; one older by more than the window belongs to another
+        recording, so everything before it is forgotten.
+        """
+        if not (math.isfinite(time_s) and math.isfinite(current_a)):
+            return
+        if time_s < self._newest_s - self.window_s:
+            self.reset()
+        if time_s < self._newest_s:
+            return
+        self._newest_s = time_s
+        # Of a plateau its last sample is the turning point.
+        if current_a >= self._high[1]:
+            self._high = (time_s, current_a)
+        if current_a <= self._low[1]:
+            self._low = (time_s, current_a)
+        if self._going >= 0 and self._high[1] - current_a >= self.hysteresis_a:
+            self._turn(-1, self._high, (time_s, current_a))
+        elif self._going <= 0 and current_a - self._low[1] >= self.hysteresis_a:
+            self._turn(1, self._low, (time_s, current_a))
+
+    def _turn(self, going: int, extreme: tuple[float, float], here: tuple[float, float]) -> None:
+        if self._going != 0:
+            self._found.append(Reversal(*extreme, found_s=here[0]))
+        self._going = going
+        self._high = self._low = here
+
+    def reversals_at(self, now_s: float) -> list[Reversal]:
+        """Return the reversals found in the window that ends `now_s`, oldest first."""
+        return [r for r in self._found if now_s - self.window_s < r.found_s <= now_s]
+
+    def reason_at(self, now_s: float) -> str | None:
+        """Say why the alarm is on, e.g. "5 reversals of 5 A or more in 60 s"; None if it is off."""
+        count = len(self.reversals_at(now_s))
+        if count < self.reversals:
+            return None
+        return f"{count} reversals of {self.hysteresis_a:g} A or more in {self.window_s:g} s"
