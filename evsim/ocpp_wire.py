@@ -1,0 +1,149 @@
+"""The JSON of OCPP-J 1.6: read what a peer sent without trusting it, write what we send."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from ocpp.charge_point import camel_to_snake_case, snake_to_camel_case
+from ocpp.exceptions import GenericError, OCPPError
+
+CALL, CALL_RESULT, CALL_ERROR = 2, 3, 4
+#: The id of an answer to what could not be read, as OCPP-J 2.0.1 has it; 1.6 names none.
+UNREADABLE_ID = "-1"
+LONGEST_ID = 36
+LONGEST_DESCRIPTION = 255
+
+
+class UnreadableError(Exception):
+    """A message that is no OCPP-J message.
+
+    `unique_id` is its id, as far as there is one; `wants_reply` is false for what is no CALL: an
+    answer is never answered, and OCPP-J has unknown message types ignored.
+    """
+
+    def __init__(
+        self, text: str, unique_id: str = UNREADABLE_ID, *, wants_reply: bool = True
+    ) -> None:
+        super().__init__(text)
+        self.unique_id = unique_id
+        self.wants_reply = wants_reply
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse(raw: str | bytes) -> list[Any]:
+    """Read an OCPP-J message and check its shape, so that the rest can rely on it."""
+    if not isinstance(raw, str):
+        raise UnreadableError("a binary message; OCPP-J is text")
+    try:
+        message = json.loads(raw, parse_constant=_refuse_constant)
+        if "\\ud" in raw.lower():  # half a surrogate pair is no text: nothing could store it
+            json.dumps(message, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"not JSON that can be read ({type(error).__name__})") from error
+    if not isinstance(message, list) or not message or type(message[0]) is not int:
+        raise UnreadableError("not an array that begins with a message type number")
+    kind = message[0]
+    unique_id = message[1] if len(message) > 1 else None
+    if not isinstance(unique_id, str) or len(unique_id) > LONGEST_ID:
+        text = f"the id is not a text of at most {LONGEST_ID} characters"
+        raise UnreadableError(text, wants_reply=kind == CALL)
+    if kind == CALL:
+        if len(message) != 4 or type(message[2]) is not str or type(message[3]) is not dict:
+            raise UnreadableError("a CALL is [2, id, action, {payload}]", unique_id)
+    elif kind == CALL_RESULT:
+        if len(message) != 3 or type(message[2]) is not dict:
+            text = "a CALLRESULT is [3, id, {payload}]"
+            raise UnreadableError(text, unique_id, wants_reply=False)
+    elif kind == CALL_ERROR:
+        if len(message) != 5 or type(message[2]) is not str:
+            text = "a CALLERROR is [4, id, code, description, {details}]"
+            raise UnreadableError(text, unique_id, wants_reply=False)
+    else:
+        text = f"there is no message type {str(kind)[:20]}"
+        raise UnreadableError(text, unique_id, wants_reply=False)
+    return message
+
+
+def error_code(error: OCPPError | type[OCPPError]) -> str:
+    """Give the code that goes on the wire, as OCPP-J 1.6 spells it."""
+    code = str(getattr(error, "code", "InternalError"))
+    return "FormationViolation" if code == "FormatViolation" else code
+
+
+def error_from_wire(code: object, description: object, details: object) -> OCPPError:
+    """Give the exception for a CALLERROR that a peer sent."""
+    text = str(description)[:LONGEST_DESCRIPTION]
+    for error in OCPPError.__subclasses__():
+        if getattr(error, "code", None) == code:
+            return error(text, details if isinstance(details, dict) else {})
+    return GenericError(f"{visible_name(code)}: {text}")
+
+
+def call_error(unique_id: str, error: OCPPError) -> str:
+    """Write a CALLERROR; nothing of the payload is echoed."""
+    return dump(
+        [CALL_ERROR, unique_id, error_code(error), str(error.description)[:LONGEST_DESCRIPTION], {}]
+    )
+
+
+def dump(message: list[Any]) -> str:
+    """Write an OCPP-J message; ValueError for what JSON cannot hold."""
+    return json.dumps(message, separators=(",", ":"), allow_nan=False)
+
+
+@functools.lru_cache(maxsize=2048)
+def _camel(key: str) -> str:
+    return str(next(iter(snake_to_camel_case({key: None}))))
+
+
+@functools.lru_cache(maxsize=2048)
+def _snake(key: str) -> str:
+    return str(next(iter(camel_to_snake_case({key: None}))))
+
+
+def to_wire(value: Any) -> Any:
+    """Turn dataclasses and snake_case dictionaries into JSON values, without what is None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        pairs: Any = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {_camel(key): to_wire(v) for key, v in pairs if v is not None}
+    if isinstance(value, Mapping):
+        return {_camel(key): to_wire(v) for key, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [to_wire(v) for v in value if v is not None]
+    return value
+
+
+def to_snake_case(value: Any) -> Any:
+    """Turn the keys of JSON values into the names that Python handlers use."""
+    if isinstance(value, dict):
+        return {_snake(key): to_snake_case(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [to_snake_case(v) for v in value]
+    return value
+
+
+def visible_name(name: object) -> str:
+    """Show a name that a peer chose, cut and escaped."""
+    return repr(str(name)[:50])
+
+
+_KEY_VALUE = re.compile(
+    r'(AuthorizationKey"\s*,\s*"value"\s*:\s*")[^"]*|("value"\s*:\s*")[^"]*'
+    r'(?="\s*,\s*"key"\s*:\s*"AuthorizationKey)',
+    re.IGNORECASE,
+)
+
+
+def without_keys(frame: str) -> str:
+    """Blot out the keys in a frame that is to be logged."""
+    if "authorizationkey" not in frame.lower():
+        return frame
+    return _KEY_VALUE.sub(lambda match: (match[1] or match[2]) + "…", frame)
