@@ -1,0 +1,358 @@
+#!/usr/bin/env python3
+"""An OCPP 1.6-J central system that plays an anomaly with every charge point that boots.
+
+The anomaly is send_anomaly() below: change its limits and waits, and the pattern changes.
+"""
+
+from __future__ import annotations
+
+import evsim.installed  # noqa: F401 - first: says how to install what is missing
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ocpp.exceptions import OCPPError
+from ocpp.v16 import call_result
+from ocpp.v16.datatypes import IdTagInfo
+from ocpp.v16.enums import (
+    Action,
+    DataTransferStatus,
+    RegistrationStatus,
+)
+
+from evsim import console
+from evsim.central_system.admission import (
+    Admission,
+    add_security_arguments,
+    keep_keys,
+    tls_context,
+)
+from evsim.central_system.ledger import Ledger
+from evsim.central_system.server import OcppServer
+from evsim.central_system.station import RefusedError, Station
+from evsim.clock import Clock, to_ocpp, utc_now
+from evsim.ocpp_link import Connection, NotConnectedError, after, on
+from evsim.rate_limit import Rate
+from evsim.sqlite import state_directory
+
+# ── Edit me ──────────────────────────────────────────────────────────────────────────────────
+STARTUP_DELAY_S = 3.0  # from the boot of a charge point to its first cycle
+
+LOW_LIMIT_A = 0  # step 1
+AFTER_LOW_LIMIT_S = 2.0
+HIGH_LIMIT_A = 100  # step 2
+AFTER_HIGH_LIMIT_S = 1.0
+AFTER_START_S = 2.0  # step 3
+AFTER_STOP_S = 3.0  # step 4
+
+ID_TAG = "ANOMALY"
+CONNECTOR = 1
+HEARTBEAT_INTERVAL_S = 10
+MESSAGE_RATE = Rate(per_s=50, burst=500)  # of one charge point; above it the connection is closed
+ANSWER_TIMEOUT_S = 10.0  # for each answer of a charge point
+TRANSACTION_TIMEOUT_S = 10.0  # for the StartTransaction or StopTransaction that must follow
+
+log = logging.getLogger("evsim.csms")
+
+
+async def send_anomaly(charge_point: ChargePoint) -> None:
+    """Repeated Current Fluctuation During Charging: one cycle, 0 A to 100 A and back in 8 s."""
+    await charge_point.set_limit(LOW_LIMIT_A, CONNECTOR)
+    await asyncio.sleep(AFTER_LOW_LIMIT_S)
+
+    await charge_point.set_limit(HIGH_LIMIT_A, CONNECTOR)
+    await asyncio.sleep(AFTER_HIGH_LIMIT_S)
+
+    await charge_point.remote_start(ID_TAG, CONNECTOR)
+    await asyncio.sleep(AFTER_START_S)
+
+    await charge_point.remote_stop(await charge_point.started_transaction())
+    await asyncio.sleep(AFTER_STOP_S)
+
+
+async def repeat_anomaly(charge_point: ChargePoint, cycles: int | None) -> None:
+    """Play send_anomaly() `cycles` times, or for ever; each cycle begins from a known state."""
+    await asyncio.sleep(STARTUP_DELAY_S)
+    cycle = 0
+    while cycles is None or cycle < cycles:
+        cycle += 1
+        log.info("%s: cycle %d%s", charge_point.id, cycle, f" of {cycles}" if cycles else "")
+        try:
+            await charge_point.stop_all_transactions()
+            await send_anomaly(charge_point)
+        except NotConnectedError:
+            log.warning(
+                "%s: left in cycle %d; it starts over when it is back", charge_point.id, cycle
+            )
+            return
+        except (RefusedError, TimeoutError, OCPPError) as error:
+            log.error("%s: cycle %d ended early: %s", charge_point.id, cycle, error)  # noqa: TRY400
+            await asyncio.sleep(AFTER_STOP_S)
+    log.info("%s: the anomaly is over", charge_point.id)
+
+
+class ChargePoint(Station):
+    """A connected charge point, as the central system sees it."""
+
+    def __init__(
+        self,
+        charge_point_id: str,
+        *,
+        ledger: Ledger,
+        begin: Callable[[ChargePoint], Coroutine[Any, Any, None]],
+        now: Clock = utc_now,
+    ) -> None:
+        super().__init__(
+            charge_point_id,
+            ledger=ledger,
+            rate=MESSAGE_RATE,
+            answer_timeout_s=ANSWER_TIMEOUT_S,
+            transaction_timeout_s=TRANSACTION_TIMEOUT_S,
+        )
+        self.now = now
+        self.begin = begin  # what to do with it once it has booted or is back
+        self._run: asyncio.Task[None] | None = None
+
+    # ── What the charge point reports ────────────────────────────────────────────────────────
+
+    @on(Action.boot_notification)
+    def on_boot_notification(
+        self, charge_point_vendor: str, charge_point_model: str, **_: object
+    ) -> call_result.BootNotification:
+        """Accept every charge point."""
+        now = to_ocpp(self.now())
+        log.info("%s: boots (%s, %s)", self.id, charge_point_vendor, charge_point_model)
+        self.ledger.booted(self.id, charge_point_vendor, charge_point_model, now)
+        return call_result.BootNotification(now, HEARTBEAT_INTERVAL_S, RegistrationStatus.accepted)
+
+    @after(Action.boot_notification)
+    def after_boot_notification(self, **_: object) -> None:
+        """Begin, once it knows that it is accepted."""
+        self._begin()
+
+    @on(Action.heartbeat)
+    def on_heartbeat(self, **_: object) -> call_result.Heartbeat:
+        """Tell the time."""
+        return call_result.Heartbeat(to_ocpp(self.now()))
+
+    @on(Action.status_notification)
+    def on_status_notification(
+        self, connector_id: int, status: str, error_code: str, **_: object
+    ) -> call_result.StatusNotification:
+        """Show the status."""
+        fault = "" if error_code == "NoError" else f" ({error_code})"
+        log.info("%s: connector %d is %s%s", self.id, connector_id, status, fault)
+        return call_result.StatusNotification()
+
+    @after(Action.status_notification)
+    def after_status_notification(self, **_: object) -> None:
+        """Begin with one that reconnected: it reports its status, but does not boot again."""
+        self._begin()
+
+    @on(Action.authorize)
+    def on_authorize(self, id_tag: str, **_: object) -> call_result.Authorize:
+        """Say whether a tag may charge."""
+        return call_result.Authorize(IdTagInfo(self.ledger.id_tag_status(id_tag)))
+
+    @on(Action.start_transaction)
+    def on_start_transaction(
+        self, connector_id: int, id_tag: str, meter_start: int, timestamp: str, **_: object
+    ) -> call_result.StartTransaction:
+        """Record it and give it its id, whatever is said of the tag."""
+        transaction_id = self.ledger.start_transaction(
+            self.id, connector_id, id_tag, timestamp, meter_start
+        )
+        log.info("%s: transaction %d started by %s", self.id, transaction_id, id_tag)
+        self.note_started(transaction_id)
+        status = self.ledger.id_tag_status(id_tag)
+        return call_result.StartTransaction(transaction_id, IdTagInfo(status))
+
+    @on(Action.meter_values)
+    def on_meter_values(
+        self,
+        connector_id: int,
+        meter_value: list[Mapping[str, Any]],
+        transaction_id: int | None = None,
+        **_: object,
+    ) -> call_result.MeterValues:
+        """Record them."""
+        self.ledger.meter_values(self.id, connector_id, transaction_id, meter_value)
+        if transaction_id is not None and not self.ledger.is_stopped(self.id, transaction_id):
+            self.running.add(transaction_id)
+        for value in meter_value:
+            readings = ", ".join(
+                f"{sample['value']} {sample.get('unit', 'Wh')}" for sample in value["sampled_value"]
+            )
+            log.debug("%s: connector %d: %s", self.id, connector_id, readings)
+        return call_result.MeterValues()
+
+    @on(Action.stop_transaction)
+    def on_stop_transaction(
+        self,
+        transaction_id: int,
+        meter_stop: int,
+        timestamp: str,
+        reason: str = "Local",
+        **_: object,
+    ) -> call_result.StopTransaction:
+        """Record it; a stop cannot be refused."""
+        if self.ledger.stop_transaction(self.id, transaction_id, timestamp, meter_stop, reason):
+            log.info("%s: transaction %d stopped: %s", self.id, transaction_id, reason)
+        else:
+            log.warning("%s: it stops transaction %d, which isn't its", self.id, transaction_id)
+        self.note_stopped(transaction_id)
+        return call_result.StopTransaction()
+
+    @on(Action.data_transfer)
+    def on_data_transfer(self, **_: object) -> call_result.DataTransfer:
+        """Know no vendor's extensions."""
+        return call_result.DataTransfer(DataTransferStatus.unknown_vendor_id)
+
+    # ── The session ──────────────────────────────────────────────────────────────────────────
+
+    async def talk(self, connection: Connection) -> None:
+        """Serve a connection; the anomaly is played as long as it lasts."""
+        log.info("%s: connected", self.id)
+        try:
+            await self.serve(connection)
+        finally:
+            if self._run is not None:
+                self._run.cancel()
+            log.info("%s: disconnected", self.id)
+
+    def _begin(self) -> None:
+        if self._run is None and self.connected:
+            self._run = self.run_in_background(self.begin(self))
+
+
+class CentralSystem:
+    """The connected charge points, by id; what outlives a connection is in the ledger.
+
+    :param cycles: of the anomaly with each charge point; None for ever, 0 for none.
+    :param rotate_keys: give each charge point a new AuthorizationKey, once.
+    :param raise_to_profile: have each charge point raise its security profile, once.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        cycles: int | None,
+        rotate_keys: bool = False,
+        raise_to_profile: int | None = None,
+        now: Clock = utc_now,
+    ) -> None:
+        self.ledger = ledger
+        self.cycles = cycles
+        self.rotate_keys = rotate_keys
+        self.raise_to_profile = raise_to_profile
+        self.now = now
+        self.charge_points: dict[str, ChargePoint] = {}
+        self._secured: set[str] = set()
+
+    async def talk(self, charge_point_id: str, connection: Connection) -> None:
+        """Hold the session with a charge point until its connection closes."""
+        charge_point = ChargePoint(
+            charge_point_id, ledger=self.ledger, begin=self.begin, now=self.now
+        )
+        self.charge_points[charge_point_id] = charge_point
+        try:
+            await charge_point.talk(connection)
+        finally:
+            del self.charge_points[charge_point_id]
+
+    async def begin(self, charge_point: ChargePoint) -> None:
+        """Do with a charge point that has booted, or is back, what is to be done."""
+        if charge_point.id not in self._secured and (self.rotate_keys or self.raise_to_profile):
+            self._secured.add(charge_point.id)
+            try:
+                if self.rotate_keys:
+                    await charge_point.rotate_key()
+                if self.raise_to_profile:
+                    await charge_point.raise_security_profile(self.raise_to_profile)
+            except (RefusedError, ConnectionError, TimeoutError, OCPPError) as error:
+                log.error("%s: %s", charge_point.id, error)  # noqa: TRY400
+            else:
+                return  # it connects anew with its new credentials, and everything begins then
+        if self.cycles != 0:
+            await repeat_anomaly(charge_point, self.cycles)
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = console.argument_parser(__doc__, "./csms.py --cycles 3 --port 9001")
+    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    parser.add_argument(
+        "--port", type=console.port_number, default=9000, help="default: %(default)s"
+    )
+    pattern = parser.add_mutually_exclusive_group()
+    pattern.add_argument(
+        "--cycles",
+        type=console.at_least_one,
+        metavar="N",
+        help="play the anomaly N times for each charge point (default: for ever)",
+    )
+    pattern.add_argument("--no-anomaly", action="store_true", help="only serve charge points")
+    parser.add_argument(
+        "--db",
+        type=Path,
+        default=state_directory() / "csms.sqlite",
+        metavar="FILE",
+        help="where transactions and meter values are kept (default: %(default)s)",
+    )
+    add_security_arguments(parser)
+    parser.add_argument(
+        "--rotate-keys",
+        action="store_true",
+        help="give each charge point a new AuthorizationKey when it boots",
+    )
+    parser.add_argument(
+        "--raise-to-profile",
+        type=int,
+        choices=(1, 2, 3),
+        help="have each charge point raise its security profile when it boots",
+    )
+    return parser.parse_args(arguments)
+
+
+def warn_if_open(options: argparse.Namespace) -> None:
+    """Say what to do if whoever reaches this machine can pose as a charge point."""
+    if options.security_profile == 0 and options.host not in ("127.0.0.1", "localhost", "::1"):
+        log.warning(
+            "with security profile 0 everybody who reaches %s can pose as any charge point; use "
+            "--security-profile 2 (python -m evsim.certificates makes what it needs), or leave "
+            "--host out",
+            options.host,
+        )
+
+
+async def main(options: argparse.Namespace) -> None:
+    """Run the central system until it is cancelled."""
+    tls = tls_context(options)
+    with closing(Ledger(options.db)) as ledger:
+        keep_keys(options, ledger)
+        warn_if_open(options)
+        central_system = CentralSystem(
+            ledger,
+            cycles=0 if options.no_anomaly else options.cycles,
+            rotate_keys=options.rotate_keys,
+            raise_to_profile=options.raise_to_profile,
+        )
+        server = OcppServer(central_system.talk, Admission(options.security_profile, ledger), tls)
+        async with server.listen(options.host, options.port) as listening:
+            port = next(iter(listening.sockets)).getsockname()[1]
+            scheme = "wss" if tls else "ws"
+            console.ready(f"CSMS WebSocket server running on {scheme}://{options.host}:{port}")
+            await listening.serve_forever()
+
+
+if __name__ == "__main__":
+    options = parse_arguments()
+    console.set_up_logging(options.log_level)
+    sys.exit(console.run(lambda: main(options)))

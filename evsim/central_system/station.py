@@ -1,0 +1,154 @@
+"""What a central system asks of a charge point, as methods that fail loudly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from ocpp.v16 import call
+from ocpp.v16.enums import (
+    ChargingProfileKindType,
+    ChargingProfilePurposeType,
+    ChargingProfileStatus,
+    ChargingRateUnitType,
+    ConfigurationStatus,
+    RemoteStartStopStatus,
+)
+
+from evsim.central_system.ledger import Ledger
+from evsim.ocpp_link import OcppLink
+from evsim.rate_limit import Rate
+from evsim.security import KEY_BYTES, digest
+
+log = logging.getLogger("evsim.csms")
+
+
+class RefusedError(Exception):
+    """A charge point refused what was asked, or did not do it."""
+
+
+class Station(OcppLink):
+    """A connected charge point, as a central system commands it.
+
+    All methods raise RefusedError if the charge point says no, and what call() raises.
+
+    :param answer_timeout_s: for each answer.
+    :param transaction_timeout_s: for the StartTransaction or StopTransaction that must follow.
+    """
+
+    def __init__(
+        self,
+        charge_point_id: str,
+        *,
+        ledger: Ledger,
+        rate: Rate,
+        answer_timeout_s: float = 10.0,
+        transaction_timeout_s: float = 10.0,
+    ) -> None:
+        super().__init__(charge_point_id, response_timeout=answer_timeout_s, rate=rate)
+        self.ledger = ledger
+        self.transaction_timeout_s = transaction_timeout_s
+        #: Transactions that have not been stopped, as recorded or as its meter values name them.
+        self.running = set(ledger.open_transactions(charge_point_id))
+        self._started: asyncio.Future[int] | None = None
+        self._stopped = asyncio.Event()
+
+    def note_started(self, transaction_id: int) -> None:
+        """Take note of a StartTransaction."""
+        self.running.add(transaction_id)
+        if self._started is not None and not self._started.done():
+            self._started.set_result(transaction_id)
+
+    def note_stopped(self, transaction_id: int) -> None:
+        """Take note of a StopTransaction."""
+        self.running.discard(transaction_id)
+        self._stopped.set()
+
+    async def set_limit(self, limit_a: float, connector_id: int = 1) -> None:
+        """Limit the current, now and in transactions to come; RefusedError if it won't."""
+        schedule = {
+            "charging_rate_unit": ChargingRateUnitType.amps,
+            "charging_schedule_period": [{"start_period": 0, "limit": limit_a}],
+        }
+        profile = {
+            "charging_profile_id": 1,
+            "stack_level": 0,
+            "charging_profile_purpose": ChargingProfilePurposeType.tx_default_profile,
+            "charging_profile_kind": ChargingProfileKindType.relative,
+            "charging_schedule": schedule,
+        }
+        log.info("%s: limit %g A", self.id, limit_a)
+        answer = await self.call(call.SetChargingProfile(connector_id, profile))
+        if answer.status != ChargingProfileStatus.accepted:
+            raise RefusedError(f"the {limit_a:g} A limit was answered with {answer.status}")
+
+    async def remote_start(self, id_tag: str, connector_id: int = 1) -> None:
+        """Start a transaction; RefusedError if it won't."""
+        self._started = asyncio.get_running_loop().create_future()
+        log.info("%s: start", self.id)
+        answer = await self.call(call.RemoteStartTransaction(id_tag, connector_id))
+        if answer.status != RemoteStartStopStatus.accepted:
+            raise RefusedError(f"the start was answered with {answer.status}")
+
+    async def started_transaction(self) -> int:
+        """Give the id of the transaction that remote_start() began; wait for it if need be.
+
+        Raises RefusedError if it doesn't come within self.transaction_timeout_s.
+        """
+        if self._started is None:
+            raise RefusedError("no start was asked for")
+        if not self._started.done():
+            log.warning(
+                "%s: no StartTransaction yet; waiting for it up to %g s",
+                self.id,
+                self.transaction_timeout_s,
+            )
+        try:
+            async with asyncio.timeout(self.transaction_timeout_s):
+                return await asyncio.shield(self._started)
+        except TimeoutError:
+            raise RefusedError(
+                f"no StartTransaction within {self.transaction_timeout_s:g} s of an accepted start"
+            ) from None
+
+    async def remote_stop(self, transaction_id: int) -> None:
+        """Stop a transaction; RefusedError if it won't."""
+        log.info("%s: stop transaction %d", self.id, transaction_id)
+        answer = await self.call(call.RemoteStopTransaction(transaction_id))
+        if answer.status != RemoteStartStopStatus.accepted:
+            raise RefusedError(
+                f"the stop of transaction {transaction_id} was answered with {answer.status}"
+            )
+
+    async def stop_all_transactions(self) -> None:
+        """Bring it to a known state: no transaction running."""
+        for transaction_id in sorted(self.running):
+            log.info("%s: transaction %d is still running", self.id, transaction_id)
+            try:
+                await self.remote_stop(transaction_id)
+                async with asyncio.timeout(self.transaction_timeout_s):
+                    while transaction_id in self.running:
+                        self._stopped.clear()
+                        await self._stopped.wait()
+            except RefusedError:
+                # It runs no such transaction; its StopTransaction may still come.
+                self.running.discard(transaction_id)
+
+    async def rotate_key(self) -> None:
+        """Give it a new AuthorizationKey; RefusedError if it won't take it."""
+        key = secrets.token_bytes(KEY_BYTES[-1])
+        self.ledger.offer_key(self.id, digest(key))
+        answer = await self.call(call.ChangeConfiguration("AuthorizationKey", key.hex()))
+        if answer.status != ConfigurationStatus.accepted:
+            self.ledger.withdraw_key(self.id)
+            raise RefusedError(f"the new AuthorizationKey was answered with {answer.status}")
+        self.ledger.adopt_key(self.id)
+        log.info("%s: has a new AuthorizationKey", self.id)
+
+    async def raise_security_profile(self, profile: int) -> None:
+        """Let it connect with a higher security profile; RefusedError if it won't."""
+        answer = await self.call(call.ChangeConfiguration("SecurityProfile", str(profile)))
+        if answer.status != ConfigurationStatus.accepted:
+            raise RefusedError(f"security profile {profile} was answered with {answer.status}")
+        log.info("%s: goes over to security profile %d", self.id, profile)

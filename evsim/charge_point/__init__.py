@@ -1,0 +1,12 @@
+"""What a charge point keeps and decides, without sockets: cp.py puts the parts together.
+
+charging_profiles   read a profile without trust; the limit at a moment, the next change of it
+charger_control     what the charger is told, and whether it still speaks
+connector           charger, meter and profiles of a connector, and the status that follows
+credentials         how it proves itself; key and profile as the central system changes them
+session             boot, heartbeats, statuses
+transaction         the running one
+meter               energy from the current heard; sampled values
+ledger              transactions and their messages in SQLite, written before they are sent
+delivery            sends the ledger's messages, in order, until each has arrived
+"""

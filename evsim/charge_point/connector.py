@@ -1,0 +1,143 @@
+"""A connector: its charger, meter and charging profiles, and the status that follows from them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from ocpp.v16.enums import ChargePointStatus, Reason
+
+from evsim.charge_point.charger_control import NO_CURRENT_S, ChargerControl, Health
+from evsim.charge_point.charging_profiles import Profile, ProfileStore
+from evsim.charge_point.meter import Meter
+from evsim.charge_point.transaction import Transaction
+from evsim.charger import Plant
+from evsim.clock import Clock
+from evsim.frames import Frame, MeasuredCurrent
+
+#: How often the charger's silence is looked at.
+WATCH_CHARGER_S = 0.25
+#: A schedule is looked at this often at least, in case the clock was set.
+LOOK_AT_CLOCK_S = 60.0
+
+log = logging.getLogger("evsim.charge_point")
+
+
+class Connector:
+    """One connector; made within a running event loop, whose clock it uses.
+
+    :param number: from 1 up.
+    :param send: puts a frame on the charger's bus.
+    :param report: called with each new status, and with what is wrong when it is Faulted.
+    :param register_wh: where the meter stood.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        plant: Plant,
+        *,
+        send: Callable[[Frame], object],
+        report: Callable[[int, ChargePointStatus, str | None], None],
+        now: Clock,
+        register_wh: float = 0.0,
+    ) -> None:
+        self.number = number
+        self.plant = plant
+        self.meter = Meter(plant, register_wh)
+        self.profiles = ProfileStore()
+        self.transaction: Transaction | None = None
+        self.status = ChargePointStatus.available
+        self._phase = ChargePointStatus.available
+        self._report = report
+        self._now = now
+        self._profiles_changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        car_s = plant.wake_up_s[1] + plant.hold_s + plant.reaction_s
+        self.charger = ChargerControl(
+            send, plant.rated_max_a, now_s=self._loop.time(), no_current_s=NO_CURRENT_S + car_s
+        )
+
+    # ── The charger ──────────────────────────────────────────────────────────────────────────
+
+    def hear(self, frame: Frame) -> None:
+        """Take a frame from the charger's bus."""
+        if isinstance(frame, MeasuredCurrent):
+            now_s = self._loop.time()
+            self.meter.hear(frame.current_a, now_s)
+            self.charger.hear(frame.current_a, now_s)
+            self._update_status()
+
+    async def start(self) -> None:
+        """Let the charger deliver, as soon as its last stop allows."""
+        await asyncio.sleep(self.charger.wait_before_start_s(self._loop.time()))
+        self.apply_limit(again=False)
+        self.charger.start(self._loop.time())
+        self.enter(ChargePointStatus.charging)
+
+    def stop(self) -> None:
+        """Let the charger deliver nothing."""
+        self.charger.stop(self._loop.time())
+
+    # ── Limits ───────────────────────────────────────────────────────────────────────────────
+
+    def take_profile(self, profile: Profile) -> None:
+        """Take a charging profile: its limit goes to the charger at once.
+
+        Raises ProfileError if there is no room for it.
+        """
+        self.profiles.put(profile)
+        self.apply_limit(again=True)
+
+    def apply_limit(self, *, again: bool) -> None:
+        """Tell the charger the limit that the profiles give now, if it differs or `again`."""
+        limit_a = self.profiles.limit_a(self._now(), self.transaction)
+        if limit_a is None:
+            limit_a = self.plant.rated_max_a
+        if self.charger.set_limit(limit_a, again=again):
+            log.info("limit %d A", self.charger.limit.limit_a)
+        self._update_status()
+        self._profiles_changed.set()
+
+    async def follow_profiles(self) -> None:
+        """Apply the limit anew at each boundary of a schedule, for ever."""
+        while True:
+            self._profiles_changed.clear()
+            now = self._now()
+            change = self.profiles.next_change(now, self.transaction)
+            wait_s = (change - now).total_seconds() if change else LOOK_AT_CLOCK_S
+            try:
+                async with asyncio.timeout(min(wait_s, LOOK_AT_CLOCK_S)):
+                    await self._profiles_changed.wait()
+            except TimeoutError:
+                self.apply_limit(again=False)
+
+    # ── Status ───────────────────────────────────────────────────────────────────────────────
+
+    def enter(self, phase: ChargePointStatus) -> None:
+        """Enter a phase: Available, Preparing, Charging or Finishing."""
+        self._phase = phase
+        self._update_status()
+
+    async def watch_charger(self) -> None:
+        """Report a charger that falls silent, end its transaction if it stays so, for ever."""
+        while True:
+            await asyncio.sleep(WATCH_CHARGER_S)
+            self._update_status()
+            gone = self.charger.health(self._loop.time()) == Health.GONE
+            if gone and self.transaction is not None and not self.transaction.stop.done():
+                log.error("the charger stays silent; ending the transaction")
+                self.transaction.end(Reason.other)
+
+    def _update_status(self) -> None:
+        """Derive the status; report it if it has changed."""
+        status, fault = self._phase, None
+        if self.charger.health(self._loop.time()) != Health.SPEAKING:
+            status, fault = ChargePointStatus.faulted, "the charger is silent on the CAN bus"
+        elif status == ChargePointStatus.charging and self.charger.limit.limit_a == 0:
+            status = ChargePointStatus.suspended_evse
+        if status != self.status:
+            self.status = status
+            log.info("connector %d: %s", self.number, status)
+            self._report(self.number, status, fault)

@@ -1,0 +1,126 @@
+"""How a charge point proves itself, and how the central system changes that."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import ssl
+from pathlib import Path
+
+from evsim.charge_point.ledger import Ledger
+from evsim.ocpp_client import Endpoint, endpoint_url
+from evsim.security import (
+    PROFILES,
+    SecurityError,
+    basic_authorization,
+    client_context,
+    parse_key,
+    read_key_file,
+    uses_key,
+    uses_tls,
+)
+
+AUTHORIZATION_KEY = "AuthorizationKey"
+SECURITY_PROFILE = "SecurityProfile"
+
+log = logging.getLogger("evsim.charge_point")
+
+
+def add_security_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the options of the security profiles."""
+    group = parser.add_argument_group("security (make a test CA with python -m evsim.certificates)")
+    group.add_argument(
+        "--security-profile",
+        type=int,
+        choices=PROFILES,
+        default=0,
+        help="0 none, 1 key, 2 TLS and key, 3 TLS and client certificate (default: %(default)s)",
+    )
+    group.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="AuthorizationKey, for profiles 1 and 2"
+    )
+    group.add_argument("--ca", type=Path, metavar="FILE", help="who signed the central system")
+    group.add_argument("--cert", type=Path, metavar="FILE", help="ours, for profile 3")
+    group.add_argument("--private-key", type=Path, metavar="FILE", help="of --cert")
+    group.add_argument(
+        "--secure-url",
+        metavar="URL",
+        help="central system for profiles 2 and 3 (default: --url with wss)",
+    )
+
+
+class Credentials:
+    """Profile, key and certificates; what the central system changes of them is kept on disk.
+
+    Raises SecurityError for options that do not go together.
+    """
+
+    def __init__(self, charge_point_id: str, options: argparse.Namespace, ledger: Ledger) -> None:
+        self._id = charge_point_id
+        self._ledger = ledger
+        self._options = options
+        secure = options.secure_url or options.url.replace("ws://", "wss://", 1)
+        self._url = endpoint_url(options.url, charge_point_id)
+        self._secure_url = endpoint_url(secure, charge_point_id)
+        self.key = read_key_file(options.key_file) if options.key_file else None
+        if kept := ledger.setting(AUTHORIZATION_KEY):
+            self.key = parse_key(kept)
+        self.profile = options.security_profile
+        raised_to = int(ledger.setting(SECURITY_PROFILE) or 0)
+        if raised_to > self.profile:
+            log.info("security profile %d, to which the central system raised it", raised_to)
+            self.profile = raised_to
+        lack = self._lack(self.profile)
+        if lack:
+            raise SecurityError(f"security profile {self.profile} needs {lack}")
+
+    def endpoint(self) -> Endpoint:
+        """Say where and how to connect with the current profile and key."""
+        tls = self._tls(self.profile) if uses_tls(self.profile) else None
+        authorization = (
+            basic_authorization(self._id, self.key)
+            if self.key is not None and uses_key(self.profile)
+            else None
+        )
+        return Endpoint(self._secure_url if tls else self._url, authorization, tls)
+
+    def change_key(self, text: str) -> bool:
+        """Take a new AuthorizationKey for all connections to come; False if it is none."""
+        try:
+            key = parse_key(text)
+        except ValueError as error:
+            log.warning("new AuthorizationKey refused: %s", error)
+            return False
+        self._ledger.set_setting(AUTHORIZATION_KEY, key.hex())
+        self.key = key
+        log.info("took a new AuthorizationKey")
+        return True
+
+    def raise_profile(self, text: str) -> bool:
+        """Take a higher security profile; False for a lower one, or one that lacks something."""
+        profile = int(text) if text.isdecimal() and len(text) == 1 else -1
+        if profile not in PROFILES or profile <= self.profile:
+            log.warning("security profile %s refused: it is %d", text, self.profile)
+            return False
+        if lack := self._lack(profile):
+            log.warning("security profile %d refused: it needs %s", profile, lack)
+            return False
+        self._ledger.set_setting(SECURITY_PROFILE, str(profile))
+        self.profile = profile
+        log.info("security profile raised to %d", profile)
+        return True
+
+    def _tls(self, profile: int) -> ssl.SSLContext:
+        options = self._options
+        return client_context(profile, options.ca, options.cert, options.private_key)
+
+    def _lack(self, profile: int) -> str:
+        """Say what is missing for `profile`, or ""."""
+        if uses_key(profile) and self.key is None:
+            return "an AuthorizationKey: --key-file"
+        if uses_tls(profile):
+            try:
+                self._tls(profile)
+            except SecurityError as error:
+                return str(error)
+        return ""

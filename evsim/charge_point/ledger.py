@@ -1,0 +1,204 @@
+"""The charge point's transactions and the messages about them, on disk before they are sent.
+
+Whatever happens to the process, what was committed here is sent later, once and in order: the
+queue of OCPP 1.6 section 3.7. A transaction is known by a local id until the central system has
+given it one, which is then put into the messages that follow.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from evsim.clock import from_ocpp, to_ocpp
+from evsim.sqlite import StorageError, open_database
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS transactions (
+    local_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    transaction_id INTEGER,            -- the central system's; NULL until it has answered
+    connector_id INTEGER NOT NULL,
+    id_tag TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    ended INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS messages (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    local_id INTEGER NOT NULL REFERENCES transactions,
+    action TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    failures INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS meter (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), wh REAL);
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)
+"""
+
+
+@dataclass(frozen=True)
+class OpenTransaction:
+    """A transaction that was begun and not ended."""
+
+    local_id: int
+    connector_id: int
+    id_tag: str
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message that waits to be sent; `payload` has the fields of the ocpp.v16.call class."""
+
+    number: int
+    local_id: int
+    action: str
+    payload: dict[str, Any]
+    failures: int
+
+
+class Ledger:
+    """The durable queue of one charge point; one process at a time may hold it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file; StorageError if it cannot be, or another process holds it."""
+        self._path = path
+        self._database = open_database(path, _SCHEMA, alone=True)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    @contextmanager
+    def _atomically(self) -> Iterator[sqlite3.Connection]:
+        """Commit all or nothing; StorageError if the disk is full or the file is gone."""
+        try:
+            with self._database:
+                self._database.execute("BEGIN")
+                yield self._database
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"cannot write {self._path}: {error}; make room and start again: nothing that "
+                "was written before is lost"
+            ) from error
+
+    # ── Writing ──────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, connector_id: int, id_tag: str, meter_wh: int, at: datetime) -> int:
+        """Begin a transaction and queue its StartTransaction; give its local id."""
+        with self._atomically() as database:
+            cursor = database.execute(
+                "INSERT INTO transactions (connector_id, id_tag, started_at) VALUES (?, ?, ?)",
+                (connector_id, id_tag, to_ocpp(at)),
+            )
+            local_id = int(cursor.lastrowid or 0)
+            payload = {
+                "connector_id": connector_id,
+                "id_tag": id_tag,
+                "meter_start": meter_wh,
+                "timestamp": to_ocpp(at),
+            }
+            self._queue(local_id, "StartTransaction", payload)
+        return local_id
+
+    def meter_values(self, local_id: int, payload: dict[str, Any], register_wh: float) -> None:
+        """Queue the meter values of a transaction and keep the register."""
+        with self._atomically():
+            self._queue(local_id, "MeterValues", payload)
+            self._keep_register(register_wh)
+
+    def end(self, local_id: int, *, reason: str, register_wh: float, at: datetime) -> None:
+        """End a transaction and queue its StopTransaction."""
+        with self._atomically() as database:
+            (id_tag,) = database.execute(
+                "SELECT id_tag FROM transactions WHERE local_id = ?", (local_id,)
+            ).fetchone()
+            database.execute("UPDATE transactions SET ended = 1 WHERE local_id = ?", (local_id,))
+            payload = {
+                "meter_stop": round(register_wh),
+                "timestamp": to_ocpp(at),
+                "reason": reason,
+                "id_tag": id_tag,
+            }
+            self._queue(local_id, "StopTransaction", payload)
+            self._keep_register(register_wh)
+
+    def _queue(self, local_id: int, action: str, payload: dict[str, Any]) -> None:
+        self._database.execute(
+            "INSERT INTO messages (local_id, action, payload) VALUES (?, ?, ?)",
+            (local_id, action, json.dumps(payload)),
+        )
+
+    def _keep_register(self, register_wh: float) -> None:
+        self._database.execute("INSERT OR REPLACE INTO meter VALUES (1, ?)", (register_wh,))
+
+    # ── Sending ──────────────────────────────────────────────────────────────────────────────
+
+    def next_message(self) -> Message | None:
+        """Give the oldest waiting message, with the transaction's id where that is known."""
+        row = self._database.execute(
+            "SELECT number, local_id, action, payload, failures, transaction_id"
+            " FROM messages JOIN transactions USING (local_id) ORDER BY number LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return None
+        number, local_id, action, text, failures, transaction_id = row
+        payload = json.loads(text)
+        if action != "StartTransaction":
+            payload["transaction_id"] = transaction_id
+        return Message(number, local_id, action, payload, failures)
+
+    def delivered(self, message: Message, transaction_id: int | None = None) -> None:
+        """Forget a message that has been answered; a StartTransaction's answer brings the id."""
+        with self._atomically() as database:
+            database.execute("DELETE FROM messages WHERE number = ?", (message.number,))
+            if transaction_id is not None:
+                database.execute(
+                    "UPDATE transactions SET transaction_id = ? WHERE local_id = ?",
+                    (transaction_id, message.local_id),
+                )
+            if message.action == "StopTransaction":
+                database.execute("DELETE FROM transactions WHERE local_id = ?", (message.local_id,))
+
+    def failed(self, message: Message) -> None:
+        """Count a failure of the central system to process a message."""
+        self._database.execute(
+            "UPDATE messages SET failures = failures + 1 WHERE number = ?", (message.number,)
+        )
+
+    # ── Reading ──────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be sent."""
+        (count,) = self._database.execute("SELECT COUNT(*) FROM messages").fetchone()
+        return int(count)
+
+    @property
+    def register_wh(self) -> float:
+        """The energy register as last kept, Wh."""
+        row = self._database.execute("SELECT wh FROM meter").fetchone()
+        return float(row[0]) if row else 0.0
+
+    def setting(self, name: str) -> str | None:
+        """Give what the central system has set, or None."""
+        row = self._database.execute(
+            "SELECT value FROM settings WHERE name = ?", (name,)
+        ).fetchone()
+        return str(row[0]) if row else None
+
+    def set_setting(self, name: str, value: str) -> None:
+        """Keep what the central system has set."""
+        self._database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def open_transactions(self) -> list[OpenTransaction]:
+        """Give the transactions that were begun and not ended."""
+        rows = self._database.execute(
+            "SELECT local_id, connector_id, id_tag, started_at FROM transactions"
+            " WHERE NOT ended ORDER BY local_id"
+        )
+        return [OpenTransaction(i, c, tag, from_ocpp(at)) for i, c, tag, at in rows]
