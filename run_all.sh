@@ -45,7 +45,7 @@ whole_number() { # OPTION VALUE LEAST MOST
 
 # ── Command line ─────────────────────────────────────────────────────────────────────────────
 TERMINAL='' RUN_FOR_S='' PORT=9000
-for_charger=() for_csms=() for_all=() for_bus=()
+for_charger=() for_csms=() for_cp=() for_all=() for_bus=()
 while [ $# -gt 0 ]; do
   case $1 in
     --help | -h) help; exit 0 ;;
@@ -59,7 +59,7 @@ while [ $# -gt 0 ]; do
     --for) whole_number "$1" "$2" 1 99999999; RUN_FOR_S=$((10#$2)) ;;
     --cycles) whole_number "$1" "$2" 1 99999999; for_csms=("$1" "$2") ;;
     --port) whole_number "$1" "$2" 1 65535; PORT=$((10#$2)) ;;
-    --plant) for_charger=("$1" "$2") ;;
+    --plant) for_charger=("$1" "$2") for_cp=("$1" "$2") ;;
     --terminal)
       case " $TERMINALS " in *" $2 "*) ;; *) wrong "--terminal takes one of: $TERMINALS; not '$2'" ;; esac
       TERMINAL=$2 ;;
@@ -247,7 +247,7 @@ fi
 for_bus=(${for_all[@]+"${for_all[@]}"} ${for_bus[@]+"${for_bus[@]}"}) # csms.py has no bus
 write_command charger ${for_charger[@]+"${for_charger[@]}"} ${for_bus[@]+"${for_bus[@]}"}
 write_command csms --port "$PORT" ${for_csms[@]+"${for_csms[@]}"} ${for_all[@]+"${for_all[@]}"}
-write_command cp --url "ws://127.0.0.1:$PORT" ${for_bus[@]+"${for_bus[@]}"}
+write_command cp --url "ws://127.0.0.1:$PORT" ${for_cp[@]+"${for_cp[@]}"} ${for_bus[@]+"${for_bus[@]}"}
 write_command plot ${for_plot[@]+"${for_plot[@]}"} ${for_bus[@]+"${for_bus[@]}"}
 
 case $TERMINAL in

@@ -164,44 +164,47 @@ class OcppLink(ChargePoint):
         bucket = TokenBucket(self.rate, loop.time()) if self.rate else None
         while True:
             raw = await connection.recv()
-            if bucket and not bucket.take(loop.time()):
-                return await self._close_flood(connection, "too many messages a second")
+            self._log_frame("receives", raw)
             try:
-                self._take(raw)
-            except UnreadableError as error:
-                self._note_trouble("unreadable message", str(error))
-                fault = FormationViolationError(str(error))
-                if not error.wants_reply:
-                    self._resolve(error.unique_id, fault)
-                    continue
-                reply = call_error(error.unique_id, fault)
-                if self._to_answer.full():
-                    return await self._close_flood(connection, "too many unreadable messages")
-                self._to_answer.put_nowait(reply)
+                awaited = self._take(raw)
             except asyncio.QueueFull:
-                return await self._close_flood(connection, "too many unanswered CALLs")
+                return await self._close_flood(connection, "too many unanswered messages")
+            # The answers to our own CALLs come as often as we ask.
+            if bucket and not awaited and not bucket.take(loop.time()):
+                return await self._close_flood(connection, "too many messages a second")
 
-    def _take(self, raw: str | bytes) -> None:
-        """Sort a message: an answer to its call(), a CALL to the worker."""
-        self._log_frame("receives", raw)
-        message = parse(raw)
+    def _take(self, raw: str | bytes) -> bool:
+        """Sort a message: an answer to its call(), all else to the worker.
+
+        Returns whether it is an answer that was waited for. Raises asyncio.QueueFull.
+        """
+        try:
+            message = parse(raw)
+        except UnreadableError as error:
+            self._note_trouble("unreadable message", str(error))
+            fault = FormationViolationError(str(error))
+            if not error.wants_reply:
+                return self._resolve(error.unique_id, fault)
+            self._to_answer.put_nowait(call_error(error.unique_id, fault))
+            return False
         kind, unique_id = message[0], message[1]
         if kind == CALL:
             self._to_answer.put_nowait(_Call(unique_id, message[2], message[3]))
-            return
-        self._resolve(
-            unique_id, message[2] if kind == CALL_RESULT else error_from_wire(*message[2:])
-        )
+            return False
+        answer = message[2] if kind == CALL_RESULT else error_from_wire(*message[2:])
+        return self._resolve(unique_id, answer)
 
-    def _resolve(self, unique_id: str, answer: dict[str, Any] | OCPPError) -> None:
-        """Give the pending call() of that id its answer."""
+    def _resolve(self, unique_id: str, answer: dict[str, Any] | OCPPError) -> bool:
+        """Give the pending call() of that id its answer; False if there is none."""
         future = self._pending.pop(unique_id, None)
         if future is None or future.done():
             self._note_trouble("unsolicited answer", "it has the id of no pending call")
-        elif isinstance(answer, OCPPError):
+            return False
+        if isinstance(answer, OCPPError):
             future.set_exception(answer)
         else:
             future.set_result(answer)
+        return True
 
     async def disconnect(self, reason: str) -> None:
         """Close the connection normally, if there is one."""
