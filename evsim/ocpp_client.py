@@ -11,7 +11,12 @@ from urllib.parse import quote, urlsplit
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    InvalidMessage,
+    InvalidStatus,
+    NegotiationError,
+    WebSocketException,
+)
 
 from evsim.errors import UserError
 from evsim.ocpp_link import LARGEST_MESSAGE_BYTES, OPEN_TIMEOUT_S, PING_INTERVAL_S, SUBPROTOCOL
@@ -91,6 +96,8 @@ async def keep_connected(
                 open_timeout=OPEN_TIMEOUT_S,
                 ping_interval=PING_INTERVAL_S,
             ) as connection:
+                if connection.subprotocol != SUBPROTOCOL:
+                    raise NegotiationError(f"it does not speak {SUBPROTOCOL}")
                 said = ""
                 await talk(connection)
             log.warning("the connection to %s is lost; connecting again", to.url)
@@ -105,11 +112,24 @@ async def keep_connected(
         wait_s = min(2 * wait_s, back_off.longest_s)
 
 
+_REFUSALS = {
+    401: "it does not know this id, or not with this key or certificate",
+    404: "it takes no such id",
+    409: "this id is connected already",
+    429: "after too many failures",
+}
+
+
 def _explain(error: Exception) -> str:
     if isinstance(error, InvalidStatus):
-        return f"the central system refuses with HTTP {error.response.status_code}"
+        status = error.response.status_code
+        reason = _REFUSALS.get(status, "for a reason of its own")
+        return f"the central system refuses with HTTP {status}: {reason}"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message}); see --ca"
     if isinstance(error, ConnectionRefusedError):
         return "nobody listens there; is csms.py running?"
-    return str(error) or type(error).__name__
+    text = str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLError | InvalidMessage | ConnectionResetError):
+        text += "; does the other end use another security profile?"
+    return text

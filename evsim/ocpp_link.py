@@ -16,6 +16,7 @@ again with the next one, which lets a charge point keep its handlers and state w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -33,6 +34,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from evsim import ocpp_schemas
+from evsim.errors import UserError
 from evsim.ocpp_wire import (
     CALL,
     CALL_RESULT,
@@ -168,10 +170,10 @@ class OcppLink(ChargePoint):
             try:
                 awaited = self._take(raw)
             except asyncio.QueueFull:
-                return await self._close_flood(connection, "too many unanswered messages")
+                return await self._drain(connection, "too many unanswered messages")
             # The answers to our own CALLs come as often as we ask.
             if bucket and not awaited and not bucket.take(loop.time()):
-                return await self._close_flood(connection, "too many messages a second")
+                return await self._drain(connection, "too many messages a second")
 
     def _take(self, raw: str | bytes) -> bool:
         """Sort a message: an answer to its call(), all else to the worker.
@@ -211,6 +213,14 @@ class OcppLink(ChargePoint):
         if self._connected:
             await self._connection.close(1000, reason)
 
+    async def _drain(self, connection: Connection, reason: str) -> None:
+        """Close, and drop what still comes: behind it is the peer's half of the closing."""
+        closing = asyncio.create_task(self._close_flood(connection, reason))
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await connection.recv()
+        await closing
+
     async def _close_flood(self, connection: Connection, reason: str) -> None:
         self._note_trouble("flood", f"{reason}; closing the connection with {POLICY_VIOLATION}")
         await connection.close(POLICY_VIOLATION, reason)
@@ -237,6 +247,9 @@ class OcppLink(ChargePoint):
         except OCPPError as error:
             log.warning("%s: %s answered with %s", self.id, request.action, error_code(error))
             return call_error(request.unique_id, error), None
+        except UserError as error:  # e.g. the disk is full: whoever runs this can mend it
+            log.error("%s: %s not processed: %s", self.id, request.action, error)  # noqa: TRY400
+            return call_error(request.unique_id, InternalError()), None
         except Exception:
             log.exception("%s: the handler of %s failed", self.id, request.action)
             return call_error(request.unique_id, InternalError()), None

@@ -38,12 +38,17 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+# Made once: json.loads() and json.dumps() make new ones for each message that needs options.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
 def parse(raw: str | bytes) -> list[Any]:
     """Read an OCPP-J message and check its shape, so that the rest can rely on it."""
     if not isinstance(raw, str):
         raise UnreadableError("a binary message; OCPP-J is text")
     try:
-        message = json.loads(raw, parse_constant=_refuse_constant)
+        message = _DECODER.decode(raw)
         if "\\ud" in raw.lower():  # half a surrogate pair is no text: nothing could store it
             json.dumps(message, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -96,7 +101,7 @@ def call_error(unique_id: str, error: OCPPError) -> str:
 
 def dump(message: list[Any]) -> str:
     """Write an OCPP-J message; ValueError for what JSON cannot hold."""
-    return json.dumps(message, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(message)
 
 
 @functools.lru_cache(maxsize=2048)

@@ -60,7 +60,8 @@ class Profile:
     def schedule_start(self, now: datetime, transaction: Transaction | None) -> datetime:
         """Return when the schedule that matters at `now` began (or will begin)."""
         if self.kind == ChargingProfileKindType.relative or self.start_at is None:
-            return transaction.started_at if transaction else self.taken_at
+            # A clock that was set back does not lift the limit until it is that late again.
+            return min(now, transaction.started_at if transaction else self.taken_at)
         if self.repeat_s is None or now < self.start_at:
             return self.start_at
         repeats = (now - self.start_at).total_seconds() // self.repeat_s

@@ -17,6 +17,8 @@ from evsim.ocpp_link import Connection, OcppLink
 HEARTBEAT_S = 60.0
 #: Between attempts to boot that are not answered, or answered without an interval.
 BOOT_RETRY_S = 5.0
+#: No interval is taken to be longer than a day.
+LONGEST_INTERVAL_S = 86_400
 
 log = logging.getLogger("evsim.charge_point")
 
@@ -97,7 +99,9 @@ class SessionLink(OcppLink):
 
     async def _boot(self) -> None:
         answer = await self.try_call(self._boot_notification)
-        interval_s = answer.interval if answer is not None and answer.interval > 0 else None
+        interval_s = None
+        if answer is not None and answer.interval > 0:
+            interval_s = float(min(answer.interval, LONGEST_INTERVAL_S))
         if answer is not None and answer.status == RegistrationStatus.accepted:
             self.accepted = True
             self._heartbeat_s = interval_s or HEARTBEAT_S
