@@ -18,6 +18,7 @@ import numpy as np
 
 from evsim import console
 from evsim.bus import CanNode, add_bus_arguments, open_bus
+from evsim.car import Car
 from evsim.charger import DEFAULT_PLANT, PLANTS, PowerModule
 from evsim.frames import (
     CURRENT_PERIOD_S,
@@ -32,11 +33,12 @@ log = logging.getLogger("evsim.charger_module")
 
 
 class ChargerModule:
-    """Ties a power module to a CAN node and to the event loop's clock."""
+    """Ties a power module, and a car if there is one, to a CAN node and the event loop's clock."""
 
-    def __init__(self, module: PowerModule, node: CanNode) -> None:
+    def __init__(self, module: PowerModule, node: CanNode, car: Car | None = None) -> None:
         self.module = module
         self.node = node
+        self.car = car
         node.on_frame = self.on_frame
         self._stepped_at_s = asyncio.get_running_loop().time()
 
@@ -76,8 +78,12 @@ class ChargerModule:
 
     def _catch_up(self) -> None:
         now_s = asyncio.get_running_loop().time()
+        before_wh = self.module.energy_wh
         self.module.step(now_s - self._stepped_at_s)
         self._stepped_at_s = now_s
+        if self.car is not None:
+            self.car.take(self.module.energy_wh - before_wh)
+            self.module.demand_a = self.car.demand_a
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

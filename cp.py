@@ -11,10 +11,10 @@ import evsim.installed  # noqa: F401 - first: says how to install what is missin
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import sys
 from collections.abc import Coroutine, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -48,6 +48,7 @@ from evsim.charge_point.session import SessionLink
 from evsim.charge_point.transaction import Transaction
 from evsim.charger import DEFAULT_PLANT, PLANTS, Plant
 from evsim.clock import Clock, to_ocpp, utc_now
+from evsim.network_faults import FaultyConnection, parse_faults
 from evsim.ocpp_client import keep_connected
 from evsim.ocpp_link import Connection, after, on
 from evsim.sqlite import state_directory
@@ -185,7 +186,7 @@ class ChargePoint(SessionLink):
     async def charge(self, id_tag: str) -> None:
         """Run a transaction from its start to its end."""
         connector, started_at = self.connector, self.now()
-        meter_wh = round(connector.meter.register_wh)
+        meter_wh = round(connector.read_meter_wh())
         local_id = self.ledger.begin(CONNECTOR, id_tag, meter_wh, started_at)
         transaction = connector.transaction = Transaction(local_id, id_tag, started_at)
         self.delivery.wake()
@@ -197,7 +198,7 @@ class ChargePoint(SessionLink):
 
         connector.stop()
         connector.enter(ChargePointStatus.finishing)
-        register_wh = connector.meter.register_wh
+        register_wh = connector.read_meter_wh()
         self.ledger.end(local_id, reason=reason, register_wh=register_wh, at=self.now())
         self.delivery.wake()
         connector.transaction = None
@@ -231,12 +232,12 @@ class ChargePoint(SessionLink):
             await asyncio.sleep(due_s - loop.time())
             if connector.transaction is None or not connector.charger.charging:
                 continue
+            register_wh = connector.meter.register_wh  # as of the last reading, like its current
             values = {
                 "timestamp": to_ocpp(self.now()),
                 "sampled_value": connector.meter.sampled_values(),
             }
             payload = {"connector_id": CONNECTOR, "meter_value": [values]}
-            register_wh = connector.meter.register_wh
             self.ledger.meter_values(connector.transaction.local_id, payload, register_wh)
             self.delivery.wake()
 
@@ -266,7 +267,6 @@ class ChargePoint(SessionLink):
 
     async def run(self, *services: Coroutine[Any, Any, None]) -> None:
         """Do everything, and `services`, until cancelled; stop the charging before the end."""
-        self.recover()
         async with self._tasks as tasks:
             for service in (
                 *services,
@@ -277,6 +277,7 @@ class ChargePoint(SessionLink):
             ):
                 tasks.create_task(service)
             try:
+                self.recover()  # the tasks begin when this waits for the first time
                 await asyncio.Event().wait()
             finally:
                 await self._stop_before_exit()
@@ -287,12 +288,11 @@ class ChargePoint(SessionLink):
         if self._charging is not None:
             await asyncio.wait([self._charging], timeout=STOP_BEFORE_EXIT_S)
         self.connector.stop()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_BEFORE_EXIT_S if self.connected else 0):
                 await self.delivery.all_sent()
-        except TimeoutError:
-            if self.ledger.waiting:
-                log.warning("%d messages will be sent after the next start", self.ledger.waiting)
+        if self.ledger.waiting:
+            log.warning("%d messages will be sent after the next start", self.ledger.waiting)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -324,6 +324,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="DIR",
         help="where transactions are kept until they are delivered (default: %(default)s)",
     )
+    parser.add_argument(
+        "--network-faults",
+        metavar="SPEC",
+        help='trouble on the OCPP link, e.g. "latency=80ms,jitter=40ms,loss=5min,duplicate=1%%,'
+        'reorder=1%%,throttle=2kB/s" (default: none)',
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of --network-faults (default: %(default)s)"
+    )
     add_bus_arguments(parser)
     add_security_arguments(parser)
     options = parser.parse_args(arguments)
@@ -334,8 +343,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 async def main(options: argparse.Namespace) -> None:
     """Run the charge point until it is cancelled."""
+    faults = parse_faults(options.network_faults or "")
+    rng = np.random.default_rng(options.seed)
     ledger = Ledger(options.state / f"charge_point_{quote(options.id, safe='')}.sqlite")
-    with closing(ledger):
+    with contextlib.closing(ledger):
         credentials = Credentials(options.id, options, ledger)
         node = CanNode(open_bus(options.can_interface, options.can_channel))
         charge_point = ChargePoint(
@@ -353,7 +364,8 @@ async def main(options: argparse.Namespace) -> None:
             if not said:
                 console.ready(f"Connected to CSMS {credentials.endpoint().url}")
             said = True
-            await charge_point.talk(connection)
+            faulty = FaultyConnection(connection, faults, rng) if options.network_faults else None
+            await charge_point.talk(faulty or connection)
 
         with node:
             await charge_point.run(

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from evsim.errors import UserError
+
+#: How long a statement waits for another process that is writing.
+BUSY_S = 5.0
+#: How long a file that only one process may hold is waited for: its last holder may just be ending.
+HELD_S = 1.0
+#: Processes that make the same new file at once may collide this often.
+MOST_COLLISIONS = 10
+
+
+#: A database that is gone with the program, for the lab.
+IN_MEMORY = Path(":memory:")
 
 
 class StorageError(UserError):
@@ -19,7 +32,45 @@ def state_directory() -> Path:
     return Path(base) / "ev-anomaly-sim"
 
 
-def open_database(path: Path, schema: str, *, alone: bool = False) -> sqlite3.Connection:
+class Database(sqlite3.Connection):
+    """A connection that knows its file; made by open_database()."""
+
+    path: Path
+    _file: os.stat_result | None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Commit all that is done in the context, or nothing of it.
+
+        Raises StorageError with one line if that cannot be: the disk is full, or the file was
+        removed and what is written would be gone with the end of the process.
+        """
+        if not self._is_in_place():
+            raise StorageError(f"{self.path} was removed while it was in use; start again")
+        try:
+            with self:
+                self.execute("BEGIN IMMEDIATE")
+                yield
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"cannot write {self.path}: {error}; is the disk full? "
+                "Nothing that was written before is lost"
+            ) from error
+
+    def note_file(self, path: Path) -> None:
+        """Remember which file it is."""
+        self.path, self._file = path, None if path == IN_MEMORY else path.stat()
+
+    def _is_in_place(self) -> bool:
+        if self._file is None:
+            return True
+        try:
+            return os.path.samestat(self._file, self.path.stat())
+        except OSError:
+            return False
+
+
+def open_database(path: Path, schema: str, *, alone: bool = False) -> Database:
     """Open the database at `path`, made with its directory if it is new, and apply `schema`.
 
     Every statement commits by itself unless BEGIN says otherwise. What is committed survives a
@@ -30,14 +81,18 @@ def open_database(path: Path, schema: str, *, alone: bool = False) -> sqlite3.Co
     Raises StorageError with one line that says what to do.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+        if path != IN_MEMORY:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # it may hold keys
+        timeout_s = HELD_S if alone else BUSY_S
+        database = sqlite3.connect(path, timeout_s, isolation_level=None, factory=Database)
+        database.note_file(path)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"cannot open {path}: {error}; is its directory writable?") from error
     try:
         if alone:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        database.execute("PRAGMA journal_mode = WAL")
+        _use_write_ahead_log(database)
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute("PRAGMA foreign_keys = ON")
         database.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT")
@@ -55,3 +110,16 @@ def open_database(path: Path, schema: str, *, alone: bool = False) -> sqlite3.Co
             f"{path} is damaged or no database of ours: {error}; move it away to start anew"
         ) from error
     return database
+
+
+def _use_write_ahead_log(database: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log: alone among SQLite's statements it does not wait its turn."""
+    for collisions in range(MOST_COLLISIONS + 1):
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if collisions == MOST_COLLISIONS:
+                raise
+            database.executescript("BEGIN IMMEDIATE; COMMIT")  # this one does
+        else:
+            return

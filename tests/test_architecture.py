@@ -31,7 +31,7 @@ LAYERS: list[list[str]] = [
         "evsim.charge_point.session",
         "evsim.charge_point.credentials",
     ],
-    ["evsim.ocpp_client"],
+    ["evsim.network_faults", "evsim.ocpp_client"],
     ["evsim.bus", "evsim.ocpp_link"],
     [
         "evsim.anomalies.",
@@ -41,9 +41,9 @@ LAYERS: list[list[str]] = [
         "evsim.ocpp_schemas",
         "evsim.ocpp_wire",
     ],
-    ["evsim.charger"],
+    ["evsim.car", "evsim.charger"],
     # Plain values, and what knows nothing of charging.
-    ["evsim.frames", "evsim.rate_limit", "evsim.security", "evsim.sqlite"],
+    ["evsim.can_timing", "evsim.frames", "evsim.rate_limit", "evsim.security", "evsim.sqlite"],
     ["evsim", "evsim.clock", "evsim.errors", "evsim.installed", "evsim.text"],
 ]
 #: Launchers, which run several scripts in one process.

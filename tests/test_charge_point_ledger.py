@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ocpp.exceptions import InternalError
+from ocpp.exceptions import FormatViolationError, InternalError, NotSupportedError
 from ocpp.v16 import call, call_result
 
-from evsim.charge_point.delivery import MESSAGE_ATTEMPTS, Delivery
+from evsim import virtual_time
+from evsim.charge_point.delivery import ASIDE_S, MESSAGE_ATTEMPTS, Delivery
 from evsim.charge_point.ledger import Ledger
 from evsim.ocpp_link import NotConnectedError
 from evsim.sqlite import StorageError
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+WHOLE = ["StartTransaction", "MeterValues", "MeterValues", "StopTransaction"]
 VALUES = {
     "connector_id": 1,
     "meter_value": [{"timestamp": "2026-01-01T00:00:01Z", "sampled_value": [{"value": "1"}]}],
@@ -103,7 +105,7 @@ def deliver(
         delivery.resume()
         running = asyncio.create_task(delivery.run())
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(1000):
                 if watch is not None:
                     await watch(delivery)
                 await delivery.all_sent()
@@ -113,7 +115,7 @@ def deliver(
             await asyncio.gather(running, return_exceptions=True)
             ledger.close()
 
-    asyncio.run(run())
+    virtual_time.run(run())
     return started
 
 
@@ -124,9 +126,7 @@ def test_messages_arrive_in_order_with_the_central_systems_id(path: Path) -> Non
     ledger.close()
     central = Central()
     started = deliver(path, central)
-    names = [type(request).__name__ for request in central.got]
-    one = ["StartTransaction", "MeterValues", "MeterValues", "StopTransaction"]
-    assert names == one * 2
+    assert [type(request).__name__ for request in central.got] == WHOLE * 2
     assert [r.transaction_id for r in central.got if hasattr(r, "transaction_id")] == (
         [42] * 3 + [46] * 3
     )
@@ -151,18 +151,86 @@ def test_after_a_lost_connection_or_answer_the_same_message_is_sent_again(path: 
     assert len(central.got) == 4
 
 
-def test_a_message_refused_for_good_is_given_up_and_the_rest_goes_on(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("evsim.charge_point.delivery.RETRY_INTERVAL_S", 0.001)
+def test_what_is_refused_is_out_of_the_way_and_a_transaction_comes_back_whole(path: Path) -> None:
     ledger = Ledger(path)
-    fill(ledger)
+    refused = fill(ledger)
     fill(ledger)
     ledger.close()
     central = Central()
     central.fail = [InternalError() for _ in range(MESSAGE_ATTEMPTS)]
-    started = deliver(path, central)
-    # The first StartTransaction is given up, and what belongs to it with it: it has no id.
-    assert type(central.got[0]).__name__ == "StartTransaction"
-    assert len(central.got) == 4
-    assert started[0][1] is None
+
+    async def take_up(delivery: Delivery) -> None:
+        await delivery.all_sent()
+        # The second transaction has gone ahead of the first, all of which waits for its start.
+        assert len(central.got) == 4
+        await asyncio.sleep(ASIDE_S + 1)
+
+    started = deliver(path, central, take_up)
+    assert [type(request).__name__ for request in central.got] == WHOLE * 2
+    assert [r.transaction_id for r in central.got if hasattr(r, "transaction_id")] == (
+        [42] * 3 + [46] * 3
+    )
+    assert started[0] == (refused, None)
+    assert [local_id for local_id, _ in started] == [refused, refused + 1, refused]
+
+
+def test_meter_values_that_are_refused_for_good_are_not_repeated(path: Path) -> None:
+    ledger = Ledger(path)
+    fill(ledger)
+    ledger.close()
+    central = Central()
+    central.fail = [None, NotSupportedError(), InternalError(), InternalError()]
+    deliver(path, central)
+    assert [type(request).__name__ for request in central.got] == [WHOLE[0], *WHOLE[2:]]
+
+
+def test_a_refused_stop_comes_back_too(path: Path) -> None:
+    ledger = Ledger(path)
+    fill(ledger)
+    ledger.close()
+    central = Central()
+    central.fail = [None, None, None, FormatViolationError()]
+
+    async def take_up(_: Delivery) -> None:
+        await asyncio.sleep(ASIDE_S + 1)
+
+    deliver(path, central, take_up)
+    assert [type(request).__name__ for request in central.got] == WHOLE
+
+
+def test_days_offline_thin_out_the_meter_values_and_nothing_else(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("evsim.charge_point.ledger.MOST_METER_VALUES", 50)
+    monkeypatch.setattr("evsim.charge_point.ledger.COUNT_EACH", 10)
+    ledger = Ledger(path)
+    for _ in range(4):
+        local_id = ledger.begin(1, "TAG", 100, AT)
+        for wh in range(100):
+            ledger.meter_values(local_id, VALUES, wh)
+        ledger.end(local_id, reason="Remote", register_wh=200.4, at=AT)
+    assert ledger.waiting < 8 + 50 + 10
+    ledger.close()
+    assert 5 < caplog.text.count("every second one is dropped") < 20
+    central = Central()
+    deliver(path, central)
+    names = [type(request).__name__ for request in central.got]
+    assert names.count("StartTransaction") == names.count("StopTransaction") == 4
+    assert names.index("MeterValues") == 1, "the oldest stays"
+    assert names.count("MeterValues") > 25
+
+
+def test_a_ledger_whose_file_is_removed_or_replaced_writes_no_more(path: Path) -> None:
+    ledger = Ledger(path)
+    fill(ledger)
+    kept = path.with_name("kept.sqlite")
+    path.rename(kept)
+    with pytest.raises(StorageError, match="removed"):
+        fill(ledger)
+    path.write_bytes(b"another")
+    with pytest.raises(StorageError, match="removed"):
+        fill(ledger)
+    kept.replace(path)
+    fill(ledger)
+    assert ledger.waiting == 8
+    ledger.close()

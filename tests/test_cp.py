@@ -426,8 +426,8 @@ def test_a_silent_charger_is_reported_and_ends_the_transaction(tmp_path: Path) -
             await asyncio.sleep(20)
             faulted_s = next(at_s for at_s, _, p in it.central.got if p.get("status") == "Faulted")
             stopped_s = next(at_s for at_s, a, _ in it.central.got if a == "StopTransaction")
-            assert faulted_s - silent_s == pytest.approx(4.75, abs=0.8)
-            assert stopped_s - silent_s == pytest.approx(9.75, abs=0.8)
+            assert faulted_s - silent_s == pytest.approx(4.5, abs=0.51)
+            assert stopped_s - silent_s == pytest.approx(9.5, abs=0.51)
             faulted = next(
                 p for p in it.central.all("StatusNotification") if p["status"] == "Faulted"
             )

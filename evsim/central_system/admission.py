@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import logging
 import ssl
 from collections import OrderedDict
@@ -65,8 +66,19 @@ def tls_context(options: argparse.Namespace) -> ssl.SSLContext | None:
 
 def keep_keys(options: argparse.Namespace, ledger: Ledger) -> None:
     """Take the keys of --keys into the ledger; SecurityError if the file has none to read."""
-    for charge_point_id, key in (read_keys_file(options.keys) if options.keys else {}).items():
+    if options.keys is None:
+        if uses_key(options.security_profile):
+            log.warning(
+                "no --keys: only charge points whose keys are in %s can connect", options.db
+            )
+        return
+    for charge_point_id, key in read_keys_file(options.keys).items():
         ledger.add_key(charge_point_id, digest(key))
+        current, _ = ledger.key_digests(charge_point_id)
+        if not is_key(key, current or b""):
+            log.info(
+                "%s keeps the key it was given later, not that in %s", charge_point_id, options.keys
+            )
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ class Admission:
 
     def judge(self, applicant: Applicant, now_s: float) -> HTTPStatus | None:
         """Give None to admit, else the status to refuse with."""
-        if not self._bucket(f"address {applicant.address}", REFUSALS_PER_ADDRESS, now_s).has(now_s):
+        if not self._address_bucket(applicant, now_s).has(now_s):
             return HTTPStatus.TOO_MANY_REQUESTS
         if self.proves_itself(applicant):
             return None
@@ -100,9 +112,13 @@ class Admission:
             applicant.charge_point_id,
             applicant.address,
         )
-        self._bucket(f"address {applicant.address}", REFUSALS_PER_ADDRESS, now_s).take(now_s)
+        self.count_refusal(applicant, now_s)
         of_id = self._bucket(f"id {applicant.charge_point_id}", REFUSALS_PER_ID, now_s)
         return HTTPStatus.UNAUTHORIZED if of_id.take(now_s) else HTTPStatus.TOO_MANY_REQUESTS
+
+    def count_refusal(self, applicant: Applicant, now_s: float) -> None:
+        """Charge a refusal, whatever its reason, to the applicant's address."""
+        self._address_bucket(applicant, now_s).take(now_s)
 
     def proves_itself(self, applicant: Applicant) -> bool:
         """Whether the applicant is who it says, as far as the profile asks."""
@@ -118,9 +134,18 @@ class Admission:
             self._ledger.adopt_key(applicant.charge_point_id)
         return is_offered or is_current
 
+    def _address_bucket(self, applicant: Applicant, now_s: float) -> TokenBucket:
+        return self._bucket(f"address {_household(applicant.address)}", REFUSALS_PER_ADDRESS, now_s)
+
     def _bucket(self, name: str, rate: Rate, now_s: float) -> TokenBucket:
         bucket = self._buckets.setdefault(name, TokenBucket(rate, now_s))
         self._buckets.move_to_end(name)
         if len(self._buckets) > MOST_REMEMBERED:
             self._buckets.popitem(last=False)
         return bucket
+
+
+def _household(address: str) -> str:
+    """Give what one party holds: an IPv4 address, but 2^64 IPv6 addresses."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return address if ip.version == 4 else ip.exploded[:19]

@@ -74,7 +74,10 @@ class RecordedTransaction:
 
 
 class Ledger:
-    """The record of one central system."""
+    """The record of one central system; several processes may share the file.
+
+    Everything that writes raises StorageError if that cannot be.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open or make the file; StorageError if it cannot be."""
@@ -84,9 +87,14 @@ class Ledger:
         """Close the file."""
         self._database.close()
 
+    def _write(self, statement: str, *rows: tuple[object, ...]) -> None:
+        """Commit a statement, for each of the rows."""
+        with self._database.writing():
+            self._database.executemany(statement, rows)
+
     def booted(self, charge_point_id: str, vendor: str, model: str, at: str) -> None:
         """Record a BootNotification."""
-        self._database.execute(
+        self._write(
             "INSERT OR REPLACE INTO charge_points VALUES (?, ?, ?, ?)",
             (charge_point_id, vendor, model, at),
         )
@@ -95,28 +103,28 @@ class Ledger:
 
     def add_key(self, charge_point_id: str, key_digest: bytes) -> None:
         """Keep a charge point's key, unless it has one: a rotated key outlives the file's."""
-        self._database.execute(
+        self._write(
             "INSERT OR IGNORE INTO authorization_keys VALUES (?, ?, 0)",
             (charge_point_id, key_digest),
         )
 
     def offer_key(self, charge_point_id: str, key_digest: bytes) -> None:
         """Keep a key that is about to be sent: until it is known which counts, both do."""
-        self._database.execute(
+        self._write(
             "INSERT OR REPLACE INTO authorization_keys VALUES (?, ?, 1)",
             (charge_point_id, key_digest),
         )
 
     def withdraw_key(self, charge_point_id: str) -> None:
         """Forget the key that was offered: the charge point has refused it."""
-        self._database.execute(
+        self._write(
             "DELETE FROM authorization_keys WHERE charge_point_id = ? AND is_next",
             (charge_point_id,),
         )
 
     def adopt_key(self, charge_point_id: str) -> None:
         """Let the offered key be the only one: the charge point has taken it."""
-        self._database.execute(
+        self._write(
             "UPDATE OR REPLACE authorization_keys SET is_next = 0"
             " WHERE charge_point_id = ? AND is_next",
             (charge_point_id,),
@@ -143,7 +151,7 @@ class Ledger:
 
     def set_id_tag(self, id_tag: str, status: AuthorizationStatus) -> None:
         """Record what is to be said of a tag."""
-        self._database.execute("INSERT OR REPLACE INTO id_tags VALUES (?, ?)", (id_tag, status))
+        self._write("INSERT OR REPLACE INTO id_tags VALUES (?, ?)", (id_tag, status))
 
     def start_transaction(
         self,
@@ -161,7 +169,7 @@ class Ledger:
             started_at,
             _storable(meter_start_wh),
         )
-        self._database.execute(
+        self._write(
             "INSERT OR IGNORE INTO transactions"
             " (charge_point_id, connector_id, id_tag, started_at, meter_start_wh)"
             " VALUES (?, ?, ?, ?, ?)",
@@ -186,7 +194,7 @@ class Ledger:
 
         The first one counts; a repetition changes nothing.
         """
-        self._database.execute(
+        self._write(
             "UPDATE transactions SET stopped_at = ?, meter_stop_wh = ?, reason = ?"
             " WHERE transaction_id = ? AND charge_point_id = ? AND stopped_at IS NULL",
             (
@@ -211,9 +219,9 @@ class Ledger:
         values: list[Mapping[str, Any]],
     ) -> None:
         """Record the meterValue list of a message (snake_case keys); repetitions are ignored."""
-        self._database.executemany(
+        self._write(
             "INSERT OR IGNORE INTO meter_values VALUES (?, ?, ?, ?, ?)",
-            [
+            *(
                 (
                     charge_point_id,
                     _storable(connector_id),
@@ -222,7 +230,7 @@ class Ledger:
                     json.dumps(value["sampled_value"]),
                 )
                 for value in values
-            ],
+            ),
         )
 
     def transactions(self, charge_point_id: str) -> list[RecordedTransaction]:

@@ -17,6 +17,7 @@ from evsim.frames import (
 #: A charger silent for this long is faulted; for the second time, its transaction ends.
 FAULTED_AFTER_S = 5.0
 GONE_AFTER_S = 10.0
+_LIMITS_S = (FAULTED_AFTER_S, GONE_AFTER_S)
 #: 0x300 further off its period than this: the charger was away, or has been started anew.
 ODD_GAP_S = CURRENT_PERIOD_S / 2
 #: A charger that is to deliver and doesn't may have missed it; a car's own delays come on top.
@@ -113,3 +114,8 @@ class ChargerControl:
         if silent_s < FAULTED_AFTER_S:
             return Health.SPEAKING
         return Health.FAULTED if silent_s < GONE_AFTER_S else Health.GONE
+
+    def health_may_change_in_s(self, now_s: float) -> float:
+        """Return how long the health stays as it is if nothing is heard, at most 1 s if gone."""
+        silent_s = now_s - self._heard_at_s
+        return next((after_s - silent_s for after_s in _LIMITS_S if silent_s < after_s), 1.0)

@@ -16,8 +16,6 @@ from evsim.charger import Plant
 from evsim.clock import Clock
 from evsim.frames import Frame, MeasuredCurrent
 
-#: How often the charger's silence is looked at.
-WATCH_CHARGER_S = 0.25
 #: A schedule is looked at this often at least, in case the clock was set.
 LOOK_AT_CLOCK_S = 60.0
 
@@ -80,6 +78,10 @@ class Connector:
         """Let the charger deliver nothing."""
         self.charger.stop(self._loop.time())
 
+    def read_meter_wh(self) -> float:
+        """Return the energy register as it stands now, Wh."""
+        return self.meter.run_until(self._loop.time())
+
     # ── Limits ───────────────────────────────────────────────────────────────────────────────
 
     def take_profile(self, profile: Profile) -> None:
@@ -123,7 +125,7 @@ class Connector:
     async def watch_charger(self) -> None:
         """Report a charger that falls silent, end its transaction if it stays so, for ever."""
         while True:
-            await asyncio.sleep(WATCH_CHARGER_S)
+            await asyncio.sleep(self.charger.health_may_change_in_s(self._loop.time()))
             self._update_status()
             gone = self.charger.health(self._loop.time()) == Health.GONE
             if gone and self.transaction is not None and not self.transaction.stop.done():

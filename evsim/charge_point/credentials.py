@@ -6,6 +6,7 @@ import argparse
 import logging
 import ssl
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from evsim.charge_point.ledger import Ledger
 from evsim.ocpp_client import Endpoint, endpoint_url
@@ -64,15 +65,14 @@ class Credentials:
         self._secure_url = endpoint_url(secure, charge_point_id)
         self.key = read_key_file(options.key_file) if options.key_file else None
         if kept := ledger.setting(AUTHORIZATION_KEY):
+            log.info("using the AuthorizationKey that the central system sent, not --key-file")
             self.key = parse_key(kept)
         self.profile = options.security_profile
         raised_to = int(ledger.setting(SECURITY_PROFILE) or 0)
         if raised_to > self.profile:
             log.info("security profile %d, to which the central system raised it", raised_to)
             self.profile = raised_to
-        lack = self._lack(self.profile)
-        if lack:
-            raise SecurityError(f"security profile {self.profile} needs {lack}")
+        self._check(self.profile)
 
     def endpoint(self) -> Endpoint:
         """Say where and how to connect with the current profile and key."""
@@ -98,12 +98,14 @@ class Credentials:
 
     def raise_profile(self, text: str) -> bool:
         """Take a higher security profile; False for a lower one, or one that lacks something."""
-        profile = int(text) if text.isdecimal() and len(text) == 1 else -1
-        if profile not in PROFILES or profile <= self.profile:
+        if text not in map(str, PROFILES) or int(text) <= self.profile:
             log.warning("security profile %s refused: it is %d", text, self.profile)
             return False
-        if lack := self._lack(profile):
-            log.warning("security profile %d refused: it needs %s", profile, lack)
+        profile = int(text)
+        try:
+            self._check(profile)
+        except SecurityError as error:
+            log.warning("refused: %s", error)
             return False
         self._ledger.set_setting(SECURITY_PROFILE, str(profile))
         self.profile = profile
@@ -114,13 +116,12 @@ class Credentials:
         options = self._options
         return client_context(profile, options.ca, options.cert, options.private_key)
 
-    def _lack(self, profile: int) -> str:
-        """Say what is missing for `profile`, or ""."""
+    def _check(self, profile: int) -> None:
+        """Raise SecurityError if something is missing for `profile`."""
         if uses_key(profile) and self.key is None:
-            return "an AuthorizationKey: --key-file"
+            raise SecurityError(f"security profile {profile} needs an AuthorizationKey: --key-file")
+        url, scheme = (self._secure_url, "wss") if uses_tls(profile) else (self._url, "ws")
+        if urlsplit(url).scheme != scheme:
+            raise SecurityError(f"security profile {profile} needs a {scheme}:// URL, not {url}")
         if uses_tls(profile):
-            try:
-                self._tls(profile)
-            except SecurityError as error:
-                return str(error)
-        return ""
+            self._tls(profile)

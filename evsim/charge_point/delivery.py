@@ -1,4 +1,9 @@
-"""Sends what waits in the ledger, in order, until each message has arrived."""
+"""Sends what waits in the ledger, in order, until each message has arrived.
+
+What the central system refuses is tried again, as OCPP 1.6 section 3.7.1 has it, and then it is
+no longer in the way of the rest. But a transaction is never thrown away: one whose start or stop
+was refused too often is set aside for a while.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ocpp.exceptions import OCPPError
+from ocpp.exceptions import GenericError, InternalError, OCPPError
 from ocpp.v16 import call, call_result
 
 from evsim.charge_point.ledger import Ledger, Message
@@ -15,6 +20,10 @@ from evsim.charge_point.ledger import Ledger, Message
 #: TransactionMessageAttempts and TransactionMessageRetryInterval of OCPP 1.6.
 MESSAGE_ATTEMPTS = 3
 RETRY_INTERVAL_S = 2.0
+#: How long a transaction is set aside.
+ASIDE_S = 60.0
+#: The central system's own trouble, which may pass; every other refusal would come again.
+PASSING = (InternalError, GenericError)
 
 log = logging.getLogger("evsim.charge_point")
 
@@ -39,6 +48,8 @@ class Delivery:
         self._open = asyncio.Event()
         self._news = asyncio.Event()
         self._empty = asyncio.Event()
+        #: Local ids of the transactions that are set aside.
+        self._aside: set[int] = set()
 
     def resume(self) -> None:
         """Go on sending: the central system is there and has accepted us."""
@@ -54,14 +65,14 @@ class Delivery:
         self._news.set()
 
     async def all_sent(self) -> None:
-        """Wait until nothing waits to be sent."""
+        """Wait until nothing waits to be sent, but what is set aside."""
         await self._empty.wait()
 
     async def run(self) -> None:
         """Send for ever."""
         while True:
             self._news.clear()
-            message = self._ledger.next_message()
+            message = self._ledger.next_message(besides=self._aside)
             if message is None:
                 self._empty.set()
                 await self._news.wait()
@@ -71,10 +82,6 @@ class Delivery:
             await self._deliver(message)
 
     async def _deliver(self, message: Message) -> None:
-        if message.action != "StartTransaction" and message.payload["transaction_id"] is None:
-            log.error("a %s is dropped: its StartTransaction was never accepted", message.action)
-            self._ledger.delivered(message)
-            return
         try:
             answer = await self._send(getattr(call, message.action)(**message.payload))
         except ConnectionError:
@@ -92,15 +99,26 @@ class Delivery:
                 self._ledger.delivered(message)
 
     async def _after_refusal(self, message: Message, error: OCPPError) -> None:
-        """Wait longer after each refusal; give up after the last, as OCPP has it."""
+        """Wait longer after each refusal; give up after the last."""
         failures = message.failures + 1
-        if failures < MESSAGE_ATTEMPTS:
+        if failures < MESSAGE_ATTEMPTS and isinstance(error, PASSING):
             self._ledger.failed(message)
             wait_s = RETRY_INTERVAL_S * failures
             log.warning("%s was refused, again in %g s: %s", message.action, wait_s, error)
             await asyncio.sleep(wait_s)
-            return
-        log.error("%s was refused %d times and is given up: %s", message.action, failures, error)
-        self._ledger.delivered(message)
-        if message.action == "StartTransaction":
-            self._on_started(message.local_id, None)
+        elif message.action == "MeterValues":
+            log.error("%s is refused and given up: %s", message.action, error)
+            self._ledger.delivered(message)
+        else:
+            log.error("%s is refused, again in %g s: %s", message.action, ASIDE_S, error)
+            self._set_aside(message.local_id)
+            if message.action == "StartTransaction":
+                self._on_started(message.local_id, None)
+
+    def _set_aside(self, local_id: int) -> None:
+        def take_up() -> None:
+            self._aside.discard(local_id)
+            self.wake()
+
+        self._aside.add(local_id)
+        asyncio.get_running_loop().call_later(ASIDE_S, take_up)

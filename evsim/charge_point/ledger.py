@@ -8,16 +8,24 @@ given it one, which is then put into the messages that follow.
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from evsim.clock import from_ocpp, to_ocpp
-from evsim.sqlite import StorageError, open_database
+from evsim.sqlite import open_database
+
+#: A central system that is away for days must not fill the disk: when more meter values than this
+#: wait, every second one is dropped, so that the course of the current stays visible, the older
+#: the sparser. No StartTransaction or StopTransaction ever is. At one a second: a day, 50 MB.
+MOST_METER_VALUES = 86_400
+#: They are counted with every so many messages.
+COUNT_EACH = 1000
+
+log = logging.getLogger("evsim.charge_point")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS transactions (
@@ -66,32 +74,18 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         """Open or make the file; StorageError if it cannot be, or another process holds it."""
-        self._path = path
         self._database = open_database(path, _SCHEMA, alone=True)
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
 
-    @contextmanager
-    def _atomically(self) -> Iterator[sqlite3.Connection]:
-        """Commit all or nothing; StorageError if the disk is full or the file is gone."""
-        try:
-            with self._database:
-                self._database.execute("BEGIN")
-                yield self._database
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"cannot write {self._path}: {error}; make room and start again: nothing that "
-                "was written before is lost"
-            ) from error
-
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
     def begin(self, connector_id: int, id_tag: str, meter_wh: int, at: datetime) -> int:
         """Begin a transaction and queue its StartTransaction; give its local id."""
-        with self._atomically() as database:
-            cursor = database.execute(
+        with self._database.writing():
+            cursor = self._database.execute(
                 "INSERT INTO transactions (connector_id, id_tag, started_at) VALUES (?, ?, ?)",
                 (connector_id, id_tag, to_ocpp(at)),
             )
@@ -107,17 +101,21 @@ class Ledger:
 
     def meter_values(self, local_id: int, payload: dict[str, Any], register_wh: float) -> None:
         """Queue the meter values of a transaction and keep the register."""
-        with self._atomically():
-            self._queue(local_id, "MeterValues", payload)
+        with self._database.writing():
+            number = self._queue(local_id, "MeterValues", payload)
             self._keep_register(register_wh)
+            if number % COUNT_EACH == 0:
+                self._thin_meter_values()
 
     def end(self, local_id: int, *, reason: str, register_wh: float, at: datetime) -> None:
         """End a transaction and queue its StopTransaction."""
-        with self._atomically() as database:
-            (id_tag,) = database.execute(
+        with self._database.writing():
+            (id_tag,) = self._database.execute(
                 "SELECT id_tag FROM transactions WHERE local_id = ?", (local_id,)
             ).fetchone()
-            database.execute("UPDATE transactions SET ended = 1 WHERE local_id = ?", (local_id,))
+            self._database.execute(
+                "UPDATE transactions SET ended = 1 WHERE local_id = ?", (local_id,)
+            )
             payload = {
                 "meter_stop": round(register_wh),
                 "timestamp": to_ocpp(at),
@@ -127,22 +125,42 @@ class Ledger:
             self._queue(local_id, "StopTransaction", payload)
             self._keep_register(register_wh)
 
-    def _queue(self, local_id: int, action: str, payload: dict[str, Any]) -> None:
-        self._database.execute(
+    def _queue(self, local_id: int, action: str, payload: dict[str, Any]) -> int:
+        cursor = self._database.execute(
             "INSERT INTO messages (local_id, action, payload) VALUES (?, ?, ?)",
             (local_id, action, json.dumps(payload)),
         )
+        return int(cursor.lastrowid or 0)
+
+    def _thin_meter_values(self) -> None:
+        (count,) = self._database.execute(
+            "SELECT COUNT(*) FROM messages WHERE action = 'MeterValues'"
+        ).fetchone()
+        if count <= MOST_METER_VALUES:
+            return
+        # The oldest stays: it may just be on its way.
+        self._database.execute(
+            "DELETE FROM messages WHERE number IN (SELECT number FROM"
+            " (SELECT number, ROW_NUMBER() OVER (ORDER BY number) AS place FROM messages"
+            " WHERE action = 'MeterValues') WHERE place % 2 = 0)"
+        )
+        log.warning("%d meter values wait to be sent; every second one is dropped", count)
 
     def _keep_register(self, register_wh: float) -> None:
         self._database.execute("INSERT OR REPLACE INTO meter VALUES (1, ?)", (register_wh,))
 
     # ── Sending ──────────────────────────────────────────────────────────────────────────────
 
-    def next_message(self) -> Message | None:
-        """Give the oldest waiting message, with the transaction's id where that is known."""
+    def next_message(self, besides: Collection[int] = ()) -> Message | None:
+        """Give the oldest waiting message, with the transaction's id where that is known.
+
+        :param besides: local ids of transactions whose messages are passed over.
+        """
         row = self._database.execute(
             "SELECT number, local_id, action, payload, failures, transaction_id"
-            " FROM messages JOIN transactions USING (local_id) ORDER BY number LIMIT 1"
+            " FROM messages JOIN transactions USING (local_id)"
+            " WHERE local_id NOT IN (SELECT value FROM json_each(?)) ORDER BY number LIMIT 1",
+            (json.dumps([*besides]),),
         ).fetchone()
         if row is None:
             return None
@@ -154,21 +172,24 @@ class Ledger:
 
     def delivered(self, message: Message, transaction_id: int | None = None) -> None:
         """Forget a message that has been answered; a StartTransaction's answer brings the id."""
-        with self._atomically() as database:
-            database.execute("DELETE FROM messages WHERE number = ?", (message.number,))
+        with self._database.writing():
+            self._database.execute("DELETE FROM messages WHERE number = ?", (message.number,))
             if transaction_id is not None:
-                database.execute(
+                self._database.execute(
                     "UPDATE transactions SET transaction_id = ? WHERE local_id = ?",
                     (transaction_id, message.local_id),
                 )
             if message.action == "StopTransaction":
-                database.execute("DELETE FROM transactions WHERE local_id = ?", (message.local_id,))
+                self._database.execute(
+                    "DELETE FROM transactions WHERE local_id = ?", (message.local_id,)
+                )
 
     def failed(self, message: Message) -> None:
         """Count a failure of the central system to process a message."""
-        self._database.execute(
-            "UPDATE messages SET failures = failures + 1 WHERE number = ?", (message.number,)
-        )
+        with self._database.writing():
+            self._database.execute(
+                "UPDATE messages SET failures = failures + 1 WHERE number = ?", (message.number,)
+            )
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────
 
@@ -193,7 +214,8 @@ class Ledger:
 
     def set_setting(self, name: str, value: str) -> None:
         """Keep what the central system has set."""
-        self._database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+        with self._database.writing():
+            self._database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
     def open_transactions(self) -> list[OpenTransaction]:
         """Give the transactions that were begun and not ended."""

@@ -23,14 +23,25 @@ class Meter:
         self.register_wh = register_wh
         self.current_a = 0
         self._heard_at_s: float | None = None
+        self._counted_until_s = 0.0
 
     def hear(self, current_a: int, now_s: float) -> None:
-        """Take a reading; the one before held until now."""
-        if self._heard_at_s is not None:
-            held_s = min(max(0.0, now_s - self._heard_at_s), LONGEST_GAP_S)
-            self.register_wh += self.plant.power_w(self.current_a) * held_s / 3600
+        """Take a reading; the current has moved to it along a straight line."""
+        self._count((self.current_a + current_a) / 2, now_s)
         self.current_a = current_a
         self._heard_at_s = now_s
+
+    def run_until(self, now_s: float) -> float:
+        """Bring the register up to `now_s`, with the last reading; give it, Wh."""
+        self._count(self.current_a, now_s)
+        return self.register_wh
+
+    def _count(self, mean_a: float, now_s: float) -> None:
+        if self._heard_at_s is not None:
+            end_s = min(now_s, self._heard_at_s + LONGEST_GAP_S)
+            duration_s = max(0.0, end_s - self._counted_until_s)
+            self.register_wh += self.plant.power_w(mean_a) * duration_s / 3600
+        self._counted_until_s = now_s
 
     def sampled_values(self) -> list[dict[str, str]]:
         """Give the four measurands as a MeterValues message carries them."""
