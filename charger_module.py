@@ -22,6 +22,7 @@ from evsim.car import Car
 from evsim.charger import DEFAULT_PLANT, PLANTS, PowerModule
 from evsim.frames import (
     CURRENT_PERIOD_S,
+    SILENT_AFTER_START_S,
     Frame,
     MeasuredCurrent,
     SetLimit,
@@ -67,14 +68,14 @@ class ChargerModule:
     async def run(self) -> None:
         """Send the measured current once a period, for ever, without drift."""
         loop = asyncio.get_running_loop()
-        due_s = loop.time()
+        due_s = loop.time() + SILENT_AFTER_START_S
         while True:
-            self._catch_up()
-            self.node.send(MeasuredCurrent.nearest(self.module.measured_a()))
-            due_s += CURRENT_PERIOD_S
             # After a machine's sleep, go on from now instead of sending what was missed at once.
             due_s = max(due_s, loop.time() - CURRENT_PERIOD_S)
             await asyncio.sleep(due_s - loop.time())
+            self._catch_up()
+            self.node.send(MeasuredCurrent.nearest(self.module.measured_a()))
+            due_s += CURRENT_PERIOD_S
 
     def _catch_up(self) -> None:
         now_s = asyncio.get_running_loop().time()

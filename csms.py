@@ -10,6 +10,7 @@ import evsim.installed  # noqa: F401 - first: says how to install what is missin
 
 import argparse
 import asyncio
+import ipaddress
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -37,6 +38,7 @@ from evsim.central_system.ledger import Ledger
 from evsim.central_system.server import OcppServer
 from evsim.central_system.station import RefusedError, Station
 from evsim.clock import Clock, to_ocpp, utc_now
+from evsim.errors import UserError
 from evsim.ocpp_link import Connection, NotConnectedError, after, on
 from evsim.rate_limit import Rate
 from evsim.sqlite import state_directory
@@ -54,7 +56,8 @@ AFTER_STOP_S = 3.0  # step 4
 ID_TAG = "ANOMALY"
 CONNECTOR = 1
 HEARTBEAT_INTERVAL_S = 10
-MESSAGE_RATE = Rate(per_s=50, burst=500)  # of one charge point; above it the connection is closed
+MOST_RUNNING = 100  # transactions of one charge point; those that it invents beyond are not kept
+MESSAGE_RATE = Rate(per_s=50, burst=500)  # of one charge point's CALLs; more are answered later
 ANSWER_TIMEOUT_S = 10.0  # for each answer of a charge point
 TRANSACTION_TIMEOUT_S = 10.0  # for the StartTransaction or StopTransaction that must follow
 
@@ -183,7 +186,11 @@ class ChargePoint(Station):
     ) -> call_result.MeterValues:
         """Record them."""
         self.ledger.meter_values(self.id, connector_id, transaction_id, meter_value)
-        if transaction_id is not None and not self.ledger.is_stopped(self.id, transaction_id):
+        if (
+            transaction_id is not None
+            and len(self.running) < MOST_RUNNING
+            and not self.ledger.is_stopped(self.id, transaction_id)
+        ):
             self.running.add(transaction_id)
         for value in meter_value:
             readings = ", ".join(
@@ -276,7 +283,7 @@ class CentralSystem:
                     await charge_point.rotate_key()
                 if self.raise_to_profile:
                     await charge_point.raise_security_profile(self.raise_to_profile)
-            except (RefusedError, ConnectionError, TimeoutError, OCPPError) as error:
+            except (RefusedError, UserError, ConnectionError, TimeoutError, OCPPError) as error:
                 log.error("%s: %s", charge_point.id, error)  # noqa: TRY400
             else:
                 return  # it connects anew with its new credentials, and everything begins then
@@ -323,7 +330,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def warn_if_open(options: argparse.Namespace) -> None:
     """Say what to do if whoever reaches this machine can pose as a charge point."""
-    if options.security_profile == 0 and options.host not in ("127.0.0.1", "localhost", "::1"):
+    try:
+        is_loopback = ipaddress.ip_address(options.host).is_loopback
+    except ValueError:
+        is_loopback = options.host == "localhost"
+    if options.security_profile == 0 and not is_loopback:
         log.warning(
             "with security profile 0 everybody who reaches %s can pose as any charge point; use "
             "--security-profile 2 (python -m evsim.certificates makes what it needs), or leave "
@@ -337,7 +348,6 @@ async def main(options: argparse.Namespace) -> None:
     tls = tls_context(options)
     with closing(Ledger(options.db)) as ledger:
         keep_keys(options, ledger)
-        warn_if_open(options)
         central_system = CentralSystem(
             ledger,
             cycles=0 if options.no_anomaly else options.cycles,
@@ -348,6 +358,7 @@ async def main(options: argparse.Namespace) -> None:
         async with server.listen(options.host, options.port) as listening:
             port = next(iter(listening.sockets)).getsockname()[1]
             scheme = "wss" if tls else "ws"
+            warn_if_open(options)
             console.ready(f"CSMS WebSocket server running on {scheme}://{options.host}:{port}")
             await listening.serve_forever()
 

@@ -26,6 +26,9 @@ CURRENT_ID = 0x300
 
 #: The charger sends its measured current this often.
 CURRENT_PERIOD_S = 1.0
+#: A charger that has just been started listens, but says nothing for this long: the gap tells a
+#: charge point, however quick the restart was, that the charger knows nothing of it any more.
+SILENT_AFTER_START_S = 1.6
 #: A start within this time after a stop is void: two nodes may have queued the two at once, and
 #: then a stop wins. On a real bus arbitration does it, since 0x200 goes out before 0x201.
 STOP_WINS_S = 0.05

@@ -7,10 +7,11 @@ message classes work as they do there. What happens to a message is decided anew
     connection ─ reader ────┤
                             └ CALL ─ bounded queue ─ one worker ─ @on handler ─ exactly one reply
 
-The reader never waits, so a handler may itself call() the peer; a peer that floods is closed with
-1008. One deadline spans the lock, the sending and the waiting of a call(), and when the connection
-closes, what is pending fails at once. An object outlives its connections: serve() may be called
-again with the next one, which lets a charge point keep its handlers and state while it reconnects.
+The reader never waits, so a handler may itself call() the peer. CALLs beyond the rate are answered
+later, and a peer that floods all the same is closed with 1008. One deadline spans the lock, the
+sending and the waiting of a call(), and when the connection closes, what is pending fails at once.
+An object outlives its connections: serve() may be called again with the next one, which lets a
+charge point keep its handlers and state while it reconnects.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ class OcppLink(ChargePoint):
     :param id: charge point id; names this link in the log.
     :param connection: what start() serves; serve() takes another.
     :param response_timeout: one deadline for a whole call(), s.
-    :param rate: messages that the peer may send; None for no limit.
+    :param rate: of the peer's CALLs that are answered, and of the messages that nobody asked for;
+        None for no limit.
     """
 
     def __init__(
@@ -168,17 +170,16 @@ class OcppLink(ChargePoint):
             raw = await connection.recv()
             self._log_frame("receives", raw)
             try:
-                awaited = self._take(raw)
+                wanted = self._take(raw)
             except asyncio.QueueFull:
                 return await self._drain(connection, "too many unanswered messages")
-            # The answers to our own CALLs come as often as we ask.
-            if bucket and not awaited and not bucket.take(loop.time()):
-                return await self._drain(connection, "too many messages a second")
+            if bucket and not wanted and not bucket.take(loop.time()):
+                return await self._drain(connection, "too many messages that nobody asked for")
 
     def _take(self, raw: str | bytes) -> bool:
-        """Sort a message: an answer to its call(), all else to the worker.
+        """Sort a message: an answer to its call(), all that wants a reply to the worker.
 
-        Returns whether it is an answer that was waited for. Raises asyncio.QueueFull.
+        Returns False for what is neither. Raises asyncio.QueueFull.
         """
         try:
             message = parse(raw)
@@ -188,11 +189,11 @@ class OcppLink(ChargePoint):
             if not error.wants_reply:
                 return self._resolve(error.unique_id, fault)
             self._to_answer.put_nowait(call_error(error.unique_id, fault))
-            return False
+            return True
         kind, unique_id = message[0], message[1]
         if kind == CALL:
             self._to_answer.put_nowait(_Call(unique_id, message[2], message[3]))
-            return False
+            return True
         answer = message[2] if kind == CALL_RESULT else error_from_wire(*message[2:])
         return self._resolve(unique_id, answer)
 
@@ -228,9 +229,17 @@ class OcppLink(ChargePoint):
     # ── Answering ────────────────────────────────────────────────────────────────────────────
 
     async def _answer_calls(self, connection: Connection) -> None:
-        """Answer CALLs one by one, in the order they came."""
+        """Answer CALLs one by one, in the order they came and no faster than the rate.
+
+        A peer that waits for each answer, as OCPP-J has it, is slowed down by that; one that does
+        not wait fills the queue.
+        """
+        loop = asyncio.get_running_loop()
+        bucket = TokenBucket(self.rate, loop.time()) if self.rate else None
         while True:
             request = await self._to_answer.get()
+            if bucket:
+                await asyncio.sleep(bucket.reserve(loop.time()))
             if isinstance(request, str):  # the ready reply to what could not be read
                 reply, after = request, None
             else:

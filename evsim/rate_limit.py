@@ -34,3 +34,9 @@ class TokenBucket:
         self._tokens = min(self.rate.burst, self._tokens + gained)
         self._filled_at_s = now_s
         return self._tokens >= 1
+
+    def reserve(self, now_s: float) -> float:
+        """Take one token, if need be of those to come; return how long it is to be waited for."""
+        self.has(now_s)
+        self._tokens -= 1
+        return max(0.0, -self._tokens / self.rate.per_s)

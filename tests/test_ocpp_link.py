@@ -21,6 +21,7 @@ from ocpp.v16.datatypes import IdTagInfo
 from ocpp.v16.enums import Action, AuthorizationStatus, RegistrationStatus
 from websockets.exceptions import ConnectionClosed
 
+from evsim import virtual_time
 from evsim.in_memory import BUFFERED_MESSAGES, InMemoryConnection, websocket_pair
 from evsim.ocpp_link import MAX_WAITING_CALLS, NotConnectedError, OcppLink, after, on
 from evsim.rate_limit import Rate
@@ -386,6 +387,18 @@ def test_a_flood_closes_with_1008(make_link: Callable[[], OcppLink], frame: str)
         assert await closes_with(make_link(), frame, 1000) == 1008
 
     run(test())
+
+
+def test_a_peer_that_waits_for_its_answers_is_slowed_and_not_closed() -> None:
+    async def test() -> None:
+        link = Central("CP_1", rate=Rate(per_s=10, burst=5))
+        async with raw_peer(link) as peer:
+            for number in range(105):
+                answer = await ask(peer, [2, str(number), "Heartbeat", {}])
+                assert answer == [3, str(number), {"currentTime": NOW}]
+            assert asyncio.get_running_loop().time() == pytest.approx(10, abs=0.2)
+
+    virtual_time.run(test())
 
 
 # ── The log ──────────────────────────────────────────────────────────────────────────────────

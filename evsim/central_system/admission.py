@@ -77,7 +77,9 @@ def keep_keys(options: argparse.Namespace, ledger: Ledger) -> None:
         current, _ = ledger.key_digests(charge_point_id)
         if not is_key(key, current or b""):
             log.info(
-                "%s keeps the key it was given later, not that in %s", charge_point_id, options.keys
+                "%s: the key in %s is not used; another is recorded (by a rotation?)",
+                charge_point_id,
+                options.keys,
             )
 
 

@@ -18,7 +18,8 @@ from evsim.frames import (
 FAULTED_AFTER_S = 5.0
 GONE_AFTER_S = 10.0
 _LIMITS_S = (FAULTED_AFTER_S, GONE_AFTER_S)
-#: 0x300 further off its period than this: the charger was away, or has been started anew.
+#: 0x300 further off its period than this: the charger was away, or has been started anew
+#: (SILENT_AFTER_START_S).
 ODD_GAP_S = CURRENT_PERIOD_S / 2
 #: A charger that is to deliver and doesn't may have missed it; a car's own delays come on top.
 NO_CURRENT_S = 3.0

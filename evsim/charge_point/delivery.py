@@ -18,7 +18,7 @@ from ocpp.v16 import call, call_result
 from evsim.charge_point.ledger import Ledger, Message
 
 #: TransactionMessageAttempts and TransactionMessageRetryInterval of OCPP 1.6.
-MESSAGE_ATTEMPTS = 3
+MESSAGE_ATTEMPTS = 10
 RETRY_INTERVAL_S = 2.0
 #: How long a transaction is set aside.
 ASIDE_S = 60.0
