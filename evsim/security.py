@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from evsim.errors import UserError
+from evsim.text import is_charge_point_id
 
 PROFILES = (0, 1, 2, 3)
 #: An AuthorizationKey has 16 to 20 bytes and travels as hexadecimal digits.
@@ -30,6 +31,14 @@ _CIPHERS = (
     "@SECLEVEL=2:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:AES128-GCM-SHA256:AES256-GCM-SHA384"
 )
+
+# What OpenSSL's reasons mean to whoever chose the files.
+_REASONS = {
+    "EE_KEY_TOO_SMALL": "its key is too short; RSA needs 2048 bits, an elliptic curve 224",
+    "CA_KEY_TOO_SMALL": "its key is too short; RSA needs 2048 bits, an elliptic curve 224",
+    "KEY_VALUES_MISMATCH": "they do not belong together",
+    "KEY_TYPE_MISMATCH": "they do not belong together",
+}
 
 
 class SecurityError(UserError):
@@ -84,8 +93,14 @@ def read_keys_file(path: Path) -> dict[str, bytes]:
         if not line.strip() or line.startswith("#"):
             continue
         charge_point_id, _, text = line.strip().rpartition(" ")
+        charge_point_id = charge_point_id.strip()
+        if not is_charge_point_id(charge_point_id) or charge_point_id in keys:
+            raise SecurityError(
+                f"{path}, line {number}: a charge point id that has not come before, a blank and "
+                "a key are expected"
+            )
         try:
-            keys[charge_point_id.strip()] = parse_key(text)
+            keys[charge_point_id] = parse_key(text)
         except ValueError as error:
             raise SecurityError(f"{path}, line {number}: {error}") from error
     return keys
@@ -135,14 +150,14 @@ def server_context(profile: int, certificate: Path, key: Path, ca: Path | None) 
 
     Raises SecurityError with one line.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _hardened(ssl.PROTOCOL_TLS_SERVER)
     _load(context, certificate, key)
     if profile == 3:
         if ca is None:
             raise SecurityError("security profile 3 needs --ca, who signed the charge points")
         context.verify_mode = ssl.CERT_REQUIRED
         _trust(context, ca)
-    return _hardened(context)
+    return context
 
 
 def client_context(
@@ -152,7 +167,7 @@ def client_context(
 
     Raises SecurityError with one line.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = _hardened(ssl.PROTOCOL_TLS_CLIENT)
     if ca is None:
         context.load_default_certs()
     else:
@@ -161,30 +176,45 @@ def client_context(
         if certificate is None or key is None:
             raise SecurityError("security profile 3 needs --cert and --private-key")
         _load(context, certificate, key)
-    return _hardened(context)
+    return context
 
 
-def _hardened(context: ssl.SSLContext) -> ssl.SSLContext:
+def _hardened(protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     return context
 
 
 def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    try:
-        # A key with a pass phrase must not stop a server with a question.
-        context.load_cert_chain(certificate, key, password="")
-    except (OSError, ssl.SSLError, ValueError) as error:
+    _read(certificate)
+    if b"ENCRYPTED" in _read(key):
         raise SecurityError(
-            f"cannot use certificate {certificate} with private key {key}: {error}"
+            f"the private key {key} has a pass phrase; save it without: openssl pkey -in {key}"
+        )
+    try:
+        # Should OpenSSL want a pass phrase all the same, it must not stop a server to ask for it.
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        reason = _REASONS.get(error.reason or "", "one of them is not in PEM form")
+        raise SecurityError(
+            f"cannot use certificate {certificate} with private key {key}: {reason}"
         ) from error
 
 
 def _trust(context: ssl.SSLContext, ca: Path) -> None:
+    _read(ca)
     try:
         context.load_verify_locations(ca)
-    except (OSError, ssl.SSLError) as error:
-        raise SecurityError(f"cannot use {ca} as certificate authority: {error}") from error
+    except ssl.SSLError as error:
+        raise SecurityError(f"no certificate in PEM form in {ca}, given as --ca") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SecurityError(f"cannot read {path}: {error.strerror}") from error
 
 
 def common_name(ssl_object: ssl.SSLObject | None) -> str | None:
