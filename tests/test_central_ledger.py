@@ -69,3 +69,21 @@ def test_id_tags_are_compared_without_regard_to_case(ledger: Ledger) -> None:
 def test_a_directory_in_place_of_the_file_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot"):
         Ledger(tmp_path)
+
+
+def test_a_rotated_key_outlives_the_files_but_not_a_new_one_there(ledger: Ledger) -> None:
+    ledger.issue_keys({"CP_1": b"first", "CP_2": b"other"})
+    ledger.offer_key("CP_1", b"rotated")
+    assert ledger.key_digests("CP_1") == (b"first", b"rotated")
+    ledger.adopt_key("CP_1")
+    ledger.issue_keys({"CP_1": b"first", "CP_2": b"other"})
+    assert ledger.key_digests("CP_1") == (b"rotated", None)
+    ledger.issue_keys({"CP_1": b"second", "CP_2": b"other"})
+    assert ledger.key_digests("CP_1") == (b"second", None)
+    assert ledger.key_digests("CP_2") == (b"other", None)
+
+
+def test_who_is_no_longer_in_the_file_loses_the_key(ledger: Ledger) -> None:
+    ledger.issue_keys({"CP_1": b"first", "CP_2": b"other"})
+    ledger.issue_keys({"CP_2": b"other"})
+    assert ledger.key_digests("CP_1") == (None, None)

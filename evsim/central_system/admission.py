@@ -72,15 +72,12 @@ def keep_keys(options: argparse.Namespace, ledger: Ledger) -> None:
                 "no --keys: only charge points whose keys are in %s can connect", options.db
             )
         return
-    for charge_point_id, key in read_keys_file(options.keys).items():
-        ledger.add_key(charge_point_id, digest(key))
+    keys = read_keys_file(options.keys)
+    ledger.issue_keys({charge_point_id: digest(key) for charge_point_id, key in keys.items()})
+    for charge_point_id, key in keys.items():
         current, _ = ledger.key_digests(charge_point_id)
         if not is_key(key, current or b""):
-            log.info(
-                "%s: the key in %s is not used; another is recorded (by a rotation?)",
-                charge_point_id,
-                options.keys,
-            )
+            log.info("%s: a rotated key has replaced the one in %s", charge_point_id, options.keys)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,10 @@ CREATE TABLE IF NOT EXISTS authorization_keys (
     is_next INTEGER NOT NULL,  -- sent to the charge point, which has not used it yet
     PRIMARY KEY (charge_point_id, is_next)
 );
+CREATE TABLE IF NOT EXISTS issued_keys (  -- as --keys had them at the last start
+    charge_point_id TEXT PRIMARY KEY,
+    key_digest BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS id_tags (
     id_tag TEXT PRIMARY KEY COLLATE NOCASE,  -- OCPP compares id tags without regard to case
     status TEXT NOT NULL
@@ -101,12 +105,25 @@ class Ledger:
 
     # ── AuthorizationKeys: only their digests are kept ───────────────────────────────────────
 
-    def add_key(self, charge_point_id: str, key_digest: bytes) -> None:
-        """Keep a charge point's key, unless it has one: a rotated key outlives the file's."""
-        self._write(
-            "INSERT OR IGNORE INTO authorization_keys VALUES (?, ?, 0)",
-            (charge_point_id, key_digest),
-        )
+    def issue_keys(self, digests: Mapping[str, bytes]) -> None:
+        """Take the keys of --keys.
+
+        A rotated key outlives the one in the file that it replaced, but not a new one there. Who
+        was in the file and is no more loses the key.
+        """
+        issued = dict(self._database.execute("SELECT * FROM issued_keys").fetchall())
+        changed = {i: d for i, d in digests.items() if issued.get(i) != d}
+        gone = issued.keys() - digests.keys()
+        with self._database.writing():
+            for table in ("authorization_keys", "issued_keys"):
+                self._database.executemany(
+                    f"DELETE FROM {table} WHERE charge_point_id = ?",
+                    [(charge_point_id,) for charge_point_id in (*changed, *gone)],
+                )
+            self._database.executemany(
+                "INSERT INTO authorization_keys VALUES (?, ?, 0)", changed.items()
+            )
+            self._database.executemany("INSERT INTO issued_keys VALUES (?, ?)", changed.items())
 
     def offer_key(self, charge_point_id: str, key_digest: bytes) -> None:
         """Keep a key that is about to be sent: until it is known which counts, both do."""

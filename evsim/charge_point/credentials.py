@@ -15,6 +15,7 @@ from evsim.security import (
     SecurityError,
     basic_authorization,
     client_context,
+    digest,
     parse_key,
     read_key_file,
     uses_key,
@@ -23,6 +24,9 @@ from evsim.security import (
 
 AUTHORIZATION_KEY = "AuthorizationKey"
 SECURITY_PROFILE = "SecurityProfile"
+#: The digest of the key in --key-file that the central system's key has replaced: a new key in
+#: that file counts again.
+REPLACED_KEY = "ReplacedKey"
 
 log = logging.getLogger("evsim.charge_point")
 
@@ -64,8 +68,10 @@ class Credentials:
         self._url = endpoint_url(options.url, charge_point_id)
         self._secure_url = endpoint_url(secure, charge_point_id)
         self.key = read_key_file(options.key_file) if options.key_file else None
-        if kept := ledger.setting(AUTHORIZATION_KEY):
-            log.info("using the AuthorizationKey that the central system sent, not --key-file")
+        self._key_in_file = digest(self.key).hex() if self.key else ""
+        kept, replaced = ledger.setting(AUTHORIZATION_KEY), ledger.setting(REPLACED_KEY)
+        if kept and self._key_in_file in ("", replaced):
+            log.info("using the AuthorizationKey that the central system sent")
             self.key = parse_key(kept)
         self.profile = options.security_profile
         raised_to = int(ledger.setting(SECURITY_PROFILE) or 0)
@@ -91,6 +97,7 @@ class Credentials:
         except ValueError as error:
             log.warning("new AuthorizationKey refused: %s", error)
             return False
+        self._ledger.set_setting(REPLACED_KEY, self._key_in_file)
         self._ledger.set_setting(AUTHORIZATION_KEY, key.hex())
         self.key = key
         log.info("took a new AuthorizationKey")
