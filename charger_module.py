@@ -105,7 +105,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="standard deviation of the measured current (default: %(default)s A)",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, help="of noise and delays (default: %(default)s)"
+        "--seed", type=console.seed, default=1, help="of noise and delays (default: %(default)s)"
     )
     add_bus_arguments(parser)
     return parser.parse_args(arguments)

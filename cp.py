@@ -59,6 +59,9 @@ VENDOR = "ev-anomaly-sim"
 MODEL = "Virtual charger"
 CONNECTOR = 1
 ANSWER_S = 10.0  # how long a StartTransaction's answer is waited for before charging offline
+ID_ON_ITS_WAY_S = (
+    3.0  # how long a RemoteStop waits for the id that StartTransaction's answer brings
+)
 STOP_BEFORE_EXIT_S = 3.0  # how long an exit waits for the StopTransaction to be answered
 
 log = logging.getLogger("evsim.cp")
@@ -95,6 +98,7 @@ class ChargePoint(SessionLink):
         self._tasks = asyncio.TaskGroup()
         self._charging: asyncio.Task[None] | None = None
         self._connect_anew = False
+        self._ending = False
         self.report_status(0, ChargePointStatus.available)
         self.report_status(CONNECTOR, self.connector.status)
 
@@ -106,7 +110,9 @@ class ChargePoint(SessionLink):
     ) -> call_result.RemoteStartTransaction:
         """Answer first, then start."""
         refusal = ""
-        if not self.accepted:
+        if self._ending:
+            refusal = "this charge point is about to end"
+        elif not self.accepted:
             refusal = "the central system has not accepted this charge point"
         elif connector_id != CONNECTOR:
             refusal = f"there is no connector {connector_id} to start on"
@@ -126,7 +132,7 @@ class ChargePoint(SessionLink):
         """Stop the running transaction, if it is that one."""
         transaction = self.connector.transaction
         if transaction is not None:
-            await transaction.wait_for_id(ANSWER_S)  # it may be on its way to us
+            await transaction.wait_for_id(ID_ON_ITS_WAY_S)
         if transaction is None or transaction.transaction_id != transaction_id:
             log.warning("RemoteStop rejected: transaction %s is not running here", transaction_id)
             return call_result.RemoteStopTransaction(RemoteStartStopStatus.rejected)
@@ -283,6 +289,7 @@ class ChargePoint(SessionLink):
                 await self._stop_before_exit()
 
     async def _stop_before_exit(self) -> None:
+        self._ending = True
         if self.connector.transaction is not None:
             self.connector.transaction.end(Reason.reboot)
         if self._charging is not None:
@@ -331,7 +338,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         'reorder=1%%,throttle=2kB/s" (default: none)',
     )
     parser.add_argument(
-        "--seed", type=int, default=1, help="of --network-faults (default: %(default)s)"
+        "--seed", type=console.seed, default=1, help="of --network-faults (default: %(default)s)"
     )
     add_bus_arguments(parser)
     add_security_arguments(parser)

@@ -13,6 +13,7 @@ import asyncio
 import ipaddress
 import logging
 import sys
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -56,7 +57,6 @@ AFTER_STOP_S = 3.0  # step 4
 ID_TAG = "ANOMALY"
 CONNECTOR = 1
 HEARTBEAT_INTERVAL_S = 10
-MOST_RUNNING = 100  # transactions of one charge point; those that it invents beyond are not kept
 MESSAGE_RATE = Rate(per_s=50, burst=500)  # of one charge point's CALLs; more are answered later
 ANSWER_TIMEOUT_S = 10.0  # for each answer of a charge point
 TRANSACTION_TIMEOUT_S = 10.0  # for the StartTransaction or StopTransaction that must follow
@@ -79,12 +79,16 @@ async def send_anomaly(charge_point: ChargePoint) -> None:
     await asyncio.sleep(AFTER_STOP_S)
 
 
-async def repeat_anomaly(charge_point: ChargePoint, cycles: int | None) -> None:
-    """Play send_anomaly() `cycles` times, or for ever; each cycle begins from a known state."""
+async def repeat_anomaly(
+    charge_point: ChargePoint, cycles: int | None, played: Counter[str]
+) -> None:
+    """Play send_anomaly() `cycles` times, or for ever; each cycle begins from a known state.
+
+    `played` counts the cycles of each charge point since its boot, over all its connections.
+    """
     await asyncio.sleep(STARTUP_DELAY_S)
-    cycle = 0
-    while cycles is None or cycle < cycles:
-        cycle += 1
+    while cycles is None or played[charge_point.id] < cycles:
+        cycle = played[charge_point.id] + 1
         log.info("%s: cycle %d%s", charge_point.id, cycle, f" of {cycles}" if cycles else "")
         try:
             await charge_point.stop_all_transactions()
@@ -97,6 +101,7 @@ async def repeat_anomaly(charge_point: ChargePoint, cycles: int | None) -> None:
         except (RefusedError, TimeoutError, OCPPError) as error:
             log.error("%s: cycle %d ended early: %s", charge_point.id, cycle, error)  # noqa: TRY400
             await asyncio.sleep(AFTER_STOP_S)
+        played[charge_point.id] = cycle
     log.info("%s: the anomaly is over", charge_point.id)
 
 
@@ -120,6 +125,7 @@ class ChargePoint(Station):
         )
         self.now = now
         self.begin = begin  # what to do with it once it has booted or is back
+        self.has_booted = False  # over this connection
         self._run: asyncio.Task[None] | None = None
 
     # ── What the charge point reports ────────────────────────────────────────────────────────
@@ -132,6 +138,7 @@ class ChargePoint(Station):
         now = to_ocpp(self.now())
         log.info("%s: boots (%s, %s)", self.id, charge_point_vendor, charge_point_model)
         self.ledger.booted(self.id, charge_point_vendor, charge_point_model, now)
+        self.has_booted = True
         return call_result.BootNotification(now, HEARTBEAT_INTERVAL_S, RegistrationStatus.accepted)
 
     @after(Action.boot_notification)
@@ -172,7 +179,7 @@ class ChargePoint(Station):
             self.id, connector_id, id_tag, timestamp, meter_start
         )
         log.info("%s: transaction %d started by %s", self.id, transaction_id, id_tag)
-        self.note_started(transaction_id)
+        self.note_started(connector_id, id_tag, transaction_id)
         status = self.ledger.id_tag_status(id_tag)
         return call_result.StartTransaction(transaction_id, IdTagInfo(status))
 
@@ -186,12 +193,8 @@ class ChargePoint(Station):
     ) -> call_result.MeterValues:
         """Record them."""
         self.ledger.meter_values(self.id, connector_id, transaction_id, meter_value)
-        if (
-            transaction_id is not None
-            and len(self.running) < MOST_RUNNING
-            and not self.ledger.is_stopped(self.id, transaction_id)
-        ):
-            self.running.add(transaction_id)
+        if transaction_id is not None and not self.ledger.is_stopped(self.id, transaction_id):
+            self.note_running(transaction_id)
         for value in meter_value:
             readings = ", ".join(
                 f"{sample['value']} {sample.get('unit', 'Wh')}" for sample in value["sampled_value"]
@@ -262,6 +265,7 @@ class CentralSystem:
         self.now = now
         self.charge_points: dict[str, ChargePoint] = {}
         self._secured: set[str] = set()
+        self._played: Counter[str] = Counter()
 
     async def talk(self, charge_point_id: str, connection: Connection) -> None:
         """Hold the session with a charge point until its connection closes."""
@@ -287,8 +291,10 @@ class CentralSystem:
                 log.error("%s: %s", charge_point.id, error)  # noqa: TRY400
             else:
                 return  # it connects anew with its new credentials, and everything begins then
+        if charge_point.has_booted:
+            del self._played[charge_point.id]
         if self.cycles != 0:
-            await repeat_anomaly(charge_point, self.cycles)
+            await repeat_anomaly(charge_point, self.cycles, self._played)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

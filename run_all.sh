@@ -19,6 +19,7 @@ usage: ./run_all.sh [options]
   --cycles N          play the anomaly N times (otherwise: for ever)
   --plant NAME        the charger's power module: ideal, dc, dc_slow or ac
   --port PORT         of the central system (9000)
+  --id ID             of the charge point (CP_1)
   --can-interface NAME, --can-channel CHANNEL
                       the CAN bus (a bus on this machine of our own)
   --log-level LEVEL   debug, info, warning or error
@@ -51,7 +52,7 @@ while [ $# -gt 0 ]; do
     --help | -h) help; exit 0 ;;
     --headless) TERMINAL=none; shift; continue ;;
     --*=*) option=${1%%=*} value=${1#*=}; shift; set -- "$option" "$value" "$@"; continue ;;
-    --for | --cycles | --plant | --port | --can-interface | --can-channel | --log-level | --terminal) ;;
+    --for | --cycles | --plant | --port | --id | --can-interface | --can-channel | --log-level | --terminal) ;;
     *) wrong "unknown argument '$1'" ;;
   esac
   [ $# -gt 1 ] || wrong "$1 needs a value"
@@ -59,7 +60,8 @@ while [ $# -gt 0 ]; do
     --for) whole_number "$1" "$2" 1 99999999; RUN_FOR_S=$((10#$2)) ;;
     --cycles) whole_number "$1" "$2" 1 99999999; for_csms=("$1" "$2") ;;
     --port) whole_number "$1" "$2" 1 65535; PORT=$((10#$2)) ;;
-    --plant) for_charger=("$1" "$2") for_cp=("$1" "$2") ;;
+    --plant) for_charger=("$1" "$2") for_cp=(${for_cp[@]+"${for_cp[@]}"} "$1" "$2") ;;
+    --id) for_cp=(${for_cp[@]+"${for_cp[@]}"} "$1" "$2") ;;
     --terminal)
       case " $TERMINALS " in *" $2 "*) ;; *) wrong "--terminal takes one of: $TERMINALS; not '$2'" ;; esac
       TERMINAL=$2 ;;
@@ -227,8 +229,8 @@ s = socket.socket()
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind(("127.0.0.1", int(sys.argv[1])))' "$PORT" 2>/dev/null; then
   complain "port $PORT on 127.0.0.1 is in use, perhaps by another ./run_all.sh. Stop that one, or" \
-    "give this one a port and a bus of its own:" \
-    "./run_all.sh --port $((PORT % 65535 + 1)) --can-channel 239.74.163.3"
+    "give this one a port, a bus and a charge point of its own:" \
+    "./run_all.sh --port $((PORT % 65535 + 1)) --can-channel 239.74.163.3 --id CP_2"
   exit 1
 fi
 

@@ -100,12 +100,8 @@ class PowerModule:
         #: What may flow: the last limit taken, the rated maximum before the first one.
         self.limit_a = plant.rated_max_a
         self.started = False
-        #: What the car asks for; it never gets more, unless it is `forced_a`.
+        #: What the car asks for; it never gets more.
         self.demand_a = float("inf")
-        #: An open contactor lets nothing flow, whatever was commanded.
-        self.contactor_closed = True
-        #: What flows whatever the limit: a car or a regulator that ignores it. None: it is obeyed.
-        self.forced_a: float | None = None
         self._now_s = 0.0
         self._stopped_at_s = float("-inf")
         self._awake_at_s = 0.0
@@ -118,10 +114,8 @@ class PowerModule:
     @property
     def target_a(self) -> float:
         """What the current is moving towards, A."""
-        if not self.started or self._now_s < self._awake_at_s or not self.contactor_closed:
+        if not self.started or self._now_s < self._awake_at_s:
             return 0.0
-        if self.forced_a is not None:
-            return self.forced_a
         return min(self._followed_a, self.demand_a) if self._is_signalled else 0.0
 
     @property

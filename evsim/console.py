@@ -48,6 +48,14 @@ def not_negative(text: str) -> float:
     return number
 
 
+def seed(text: str) -> int:
+    """Read the seed of a random generator from the command line, a whole number from 0 up."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 up")
+    return number
+
+
 def at_least_one(text: str) -> int:
     """Read a whole number from 1 up from the command line."""
     number = int(text)

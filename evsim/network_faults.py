@@ -57,6 +57,8 @@ def parse_faults(text: str) -> NetworkFaults:
         field_name = names.get(name)
         if field_name is None:
             raise UserError(f"no network fault {name!r}; known are: {', '.join(names)}")
+        if field_name in values:
+            raise UserError(f"network fault {name!r} is named twice")
         values[field_name] = _quantity(name, value, _split(field_name)[1])
     return NetworkFaults(**values)
 
@@ -77,7 +79,8 @@ def _quantity(name: str, text: str, suffix: str) -> float:
             f"units are: {', '.join(unit or '(none)' for unit in units)}"
         )
     number = float(match[1]) * units[match[2]]
-    if (suffix == "" and number > 1) or (suffix == "_bytes_s" and number == 0):
+    never_0 = suffix == "_bytes_s" or name == "loss"
+    if (suffix == "" and number > 1) or (never_0 and number == 0):
         raise UserError(f"network fault {name}={text} is out of range")
     return number
 
@@ -116,13 +119,15 @@ class FaultyConnection:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection; what is under way is lost."""
-        self._end()
         await self._connection.close(code, reason)
+        await self._receiving  # ends with the close
+        self._end()
 
     async def _send_on(self) -> None:
         try:
             while (message := await self._out.take()) is not None:
-                await self._connection.send(message if isinstance(message, str) else "")
+                assert isinstance(message, str), "send() takes text only"
+                await self._connection.send(message)
         except ConnectionClosed as error:
             self._closed = error
 

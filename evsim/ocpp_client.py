@@ -53,10 +53,14 @@ def endpoint_url(url: str, charge_point_id: str) -> str:
     """
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in ("ws", "wss") and bool(parts.hostname)
+        host = (parts.hostname or "").encode("idna").decode("ascii")
+        valid = parts.scheme in ("ws", "wss") and bool(host) and " " not in host
         valid = valid and parts.port != 0 and not parts.query and not parts.fragment
     except ValueError:
         valid = False
+    else:
+        if parts.username is not None:
+            raise UserError("--url holds a user name; keys do not belong there: use --key-file")
     if not valid:
         raise UserError(
             f"--url {url!r} is no WebSocket URL; ws://HOST:PORT or wss://HOST:PORT is expected, "
@@ -79,10 +83,17 @@ async def keep_connected(
     """
     loop = asyncio.get_running_loop()
     wait_s = back_off.first_s
+    to = endpoint()
     said = ""
+
+    def say(text: str) -> None:
+        nonlocal said
+        if text != said:
+            log.warning("no connection to %s: %s; trying on", to.url, text)
+        said = text
+
     while True:
         began_s = loop.time()
-        to = endpoint()
         headers = {"Authorization": to.authorization} if to.authorization else None
         try:
             async with connect(
@@ -102,14 +113,15 @@ async def keep_connected(
                 await talk(connection)
             log.warning("the connection to %s is lost; connecting again", to.url)
         except (OSError, TimeoutError, WebSocketException) as error:
-            text = _explain(error)
-            if text != said:
-                said = text
-                log.warning("no connection to %s: %s; trying on", to.url, text)
+            say(_explain(error))
         if loop.time() - began_s >= back_off.stable_s:
             wait_s = back_off.first_s
         await asyncio.sleep(wait_s * rng.uniform(0.5, 1.0))
         wait_s = min(2 * wait_s, back_off.longest_s)
+        try:
+            to = endpoint()
+        except UserError as error:  # a certificate is being replaced, say: as before, then
+            say(str(error))
 
 
 _REFUSALS = {

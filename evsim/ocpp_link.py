@@ -307,10 +307,17 @@ class OcppLink(ChargePoint):
         self.run_in_background(run())
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `work` as a task that is kept referenced until it is done."""
+        """Run `work` as a task that is kept referenced until it is done; its failure is logged."""
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._background.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                log.error("%s: a task failed: %r", self.id, error, exc_info=error)
+
         task = asyncio.create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(done)
         return task
 
     async def _reply(self, connection: Connection, reply: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -140,15 +139,14 @@ def visible_name(name: object) -> str:
     return repr(str(name)[:50])
 
 
-_KEY_VALUE = re.compile(
-    r'(AuthorizationKey"\s*,\s*"value"\s*:\s*")[^"]*|("value"\s*:\s*")[^"]*'
-    r'(?="\s*,\s*"key"\s*:\s*"AuthorizationKey)',
-    re.IGNORECASE,
-)
-
-
 def without_keys(frame: str) -> str:
-    """Blot out the keys in a frame that is to be logged."""
-    if "authorizationkey" not in frame.lower():
+    """Blot out what may be a key in a frame that is to be logged, however it is written."""
+    if "\\" not in frame and "authorizationkey" not in frame.lower():
         return frame
-    return _KEY_VALUE.sub(lambda match: (match[1] or match[2]) + "…", frame)
+    try:
+        kind, unique_id, action, payload = json.loads(frame)
+        if kind == CALL and str(payload.get("key")).lower() != "authorizationkey":
+            return frame
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return "(not shown: it may hold a key)" if "key" in frame.lower() else frame
+    return dump([kind, unique_id, action, {"key": "AuthorizationKey", "value": "…"}])

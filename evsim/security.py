@@ -9,6 +9,7 @@ profile   transport          the charge point proves itself by
 
 from __future__ import annotations
 
+import argparse
 import base64
 import binascii
 import hashlib
@@ -43,6 +44,22 @@ _REASONS = {
 
 class SecurityError(UserError):
     """A key, a certificate or a combination of options that can't be used."""
+
+
+def add_profile_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Give `parser` the security options that both ends have; returns their group for more."""
+    group = parser.add_argument_group("security (make a test CA with python -m evsim.certificates)")
+    group.add_argument(
+        "--security-profile",
+        type=int,
+        choices=PROFILES,
+        default=0,
+        help="0 none, 1 key, 2 TLS and key, 3 TLS and client certificate (default: %(default)s)",
+    )
+    group.add_argument("--ca", type=Path, metavar="FILE", help="who signed the other end")
+    group.add_argument("--cert", type=Path, metavar="FILE", help="our own certificate")
+    group.add_argument("--private-key", type=Path, metavar="FILE", help="of --cert")
+    return group
 
 
 def uses_tls(profile: int) -> bool:

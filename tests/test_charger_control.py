@@ -85,3 +85,39 @@ def test_a_start_waits_until_it_can_no_longer_meet_the_last_stop(control: Charge
     control.stop(10)
     assert control.wait_before_start_s(10) > 0.05
     assert control.wait_before_start_s(11) == 0
+
+
+def test_a_charger_that_goes_on_after_a_stop_is_told_again(
+    control: ChargerControl, wire: Wire
+) -> None:
+    control.start(0)
+    control.hear(100, 1)
+    control.stop(1.5)
+    wire.take()
+    for second in range(2, 5):
+        control.hear(100, second)
+    assert wire.take() == []
+    control.hear(100, 5)
+    assert wire.take() == [SetLimit(150), StopCharging()]
+
+
+def test_a_charger_above_its_limit_is_told_again(control: ChargerControl, wire: Wire) -> None:
+    control.start(0)
+    control.hear(100, 1)
+    control.set_limit(16)
+    wire.take()
+    for second in range(2, 5):
+        control.hear(17, second)  # within the margin
+    for second in range(5, 9):
+        control.hear(100, second)
+    assert wire.take() == [SetLimit(16), StartCharging()]
+
+
+def test_a_car_that_wakes_up_late_is_waited_for(wire: Wire) -> None:
+    control = ChargerControl(wire.append, 32, now_s=0, follow_s=8, wake_up_s=40)
+    control.hear(0, 0)
+    control.start(0)
+    wire.take()
+    for second in range(1, 45):
+        control.hear(0, second)
+    assert wire.take() == []

@@ -46,6 +46,9 @@ class Central(OcppLink):
         self.boots = [("Accepted", 300)]
         self.tag_status = "Accepted"
         self.start_delay_s = 0.0
+        self.stop_delay_s = 0.0
+        self.status_delay_s = 0.0
+        self.mute_meter_values = 0
         self.next_id = 1
 
     def note(self, action: str, payload: dict[str, Any]) -> None:
@@ -65,8 +68,9 @@ class Central(OcppLink):
         return call_result.BootNotification("2026-01-01T00:00:00Z", interval, status)  # type: ignore[arg-type]
 
     @on(Action.status_notification)
-    def on_status(self, **payload: Any) -> call_result.StatusNotification:
+    async def on_status(self, **payload: Any) -> call_result.StatusNotification:
         self.note("StatusNotification", payload)
+        await asyncio.sleep(self.status_delay_s)
         return call_result.StatusNotification()
 
     @on(Action.heartbeat)
@@ -82,13 +86,17 @@ class Central(OcppLink):
         return call_result.StartTransaction(self.next_id, {"status": self.tag_status})  # type: ignore[arg-type]
 
     @on(Action.meter_values)
-    def on_meter_values(self, **payload: Any) -> call_result.MeterValues:
+    async def on_meter_values(self, **payload: Any) -> call_result.MeterValues:
         self.note("MeterValues", payload)
+        first = self.all("MeterValues")[0]
+        if self.mute_meter_values and payload["meter_value"] == first["meter_value"]:
+            await asyncio.sleep(6)  # the first one is always answered too late
         return call_result.MeterValues()
 
     @on(Action.stop_transaction)
-    def on_stop(self, **payload: Any) -> call_result.StopTransaction:
+    async def on_stop(self, **payload: Any) -> call_result.StopTransaction:
         self.note("StopTransaction", payload)
+        await asyncio.sleep(self.stop_delay_s)
         return call_result.StopTransaction()
 
     async def start_remotely(self, connector_id: int | None = 1) -> str:
@@ -135,6 +143,12 @@ class Bench:
         )
         self.current_a = 0
         self.charger_speaks = True
+        self.running: list[asyncio.Task[None]] = []
+
+    def end(self) -> None:
+        """End the charge point, as SIGTERM does."""
+        for task in self.running:
+            task.cancel()
 
     async def charger(self) -> None:
         while True:
@@ -161,14 +175,14 @@ class Bench:
 @contextlib.asynccontextmanager
 async def bench(state: Path, plant: str = "dc") -> AsyncIterator[Bench]:
     made = Bench(state, plant)
-    running = [asyncio.create_task(made.cp.run()), asyncio.create_task(made.charger())]
+    made.running = [asyncio.create_task(made.cp.run()), asyncio.create_task(made.charger())]
     await asyncio.sleep(0.5)
     try:
         yield made
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        if not any(task.cancelling() for task in made.running):
+            made.end()
+        await asyncio.gather(*made.running, return_exceptions=True)
         made.ledger.close()
 
 
@@ -482,5 +496,74 @@ def test_connector_0_and_unknown_ones_are_not_started(tmp_path: Path) -> None:
             for connector_id in (0, 2, -1):
                 assert await it.central.start_remotely(connector_id) == "Rejected"
             assert await it.central.start_remotely(None) == "Accepted"
+
+    play(test())
+
+
+@pytest.mark.parametrize("transaction_id", [2**63, -(2**63) - 1, 10**400])
+def test_an_id_that_cannot_be_kept_is_a_refusal_and_kills_nothing(
+    tmp_path: Path, transaction_id: int
+) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            it.central.next_id = transaction_id - 1
+            await it.connect()
+            start_s = it.loop.time()
+            await it.central.start_remotely()
+            await asyncio.sleep(10)
+            assert StartCharging() not in [frame for _, frame in it.node.since(start_s)]
+            it.central.next_id = 1
+            await asyncio.sleep(200)
+            stops = it.central.all("StopTransaction")
+            assert [stop["transaction_id"] for stop in stops] == [2]
+
+    play(test())
+
+
+def test_a_start_that_comes_during_the_exit_is_rejected(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            await it.connect()
+            await it.central.start_remotely()
+            await asyncio.sleep(1)
+            it.central.stop_delay_s = 1.0
+            it.end()
+            await asyncio.sleep(0.3)
+            assert await it.central.start_remotely() == "Rejected"
+        assert it.node.sent[-1][1] == StopCharging()
+        assert len(it.central.all("StartTransaction")) == 1
+
+    play(test())
+
+
+def test_one_message_that_is_never_answered_does_not_block_the_rest(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            it.cp._response_timeout = 5
+            await it.connect()
+            await it.central.start_remotely()
+            await asyncio.sleep(0.5)
+            it.central.mute_meter_values = 1
+            await asyncio.sleep(2)
+            await it.central.stop_remotely(2)
+            await asyncio.sleep(600)
+            assert len(it.central.all("StopTransaction")) == 1
+
+    play(test())
+
+
+def test_statuses_that_wait_are_bounded_and_the_newest_kept(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            await it.connect()
+            await it.central.start_remotely()
+            await asyncio.sleep(1)
+            it.central.status_delay_s = 4
+            for _ in range(200):
+                await it.central.limit((0, 0))
+                await it.central.limit((0, 50))
+            assert it.cp._to_report.qsize() <= 32
+            await asyncio.sleep(1000)
+            assert it.central.statuses[-1] == "Charging"
 
     play(test())

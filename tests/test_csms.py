@@ -318,3 +318,80 @@ def test_stops_and_meter_values_of_strange_transactions_are_answered(tmp_path: P
             assert (await station.call(call.Heartbeat())).current_time.endswith("Z")
 
     play(test())
+
+
+def test_another_transaction_is_not_taken_for_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, cycles=1) as it:
+            station = Station()
+            station.start_after_s = 1
+            await it.connect(station)
+            await station.boot()
+            await asyncio.sleep(6.5)  # the start has been asked for
+            await station.call(call.StartTransaction(2, "SOMEBODY", 0, "2026-01-01T00:00:00Z"))
+            await asyncio.sleep(20)
+            assert station.words == CYCLE
+            (somebody, anomaly) = it.ledger.transactions("CP_1")
+            assert (somebody.id_tag, somebody.stopped_at) == ("SOMEBODY", None)
+            assert anomaly.stopped_at is not None
+
+    play(test())
+
+
+def test_cycles_are_counted_over_reconnects_until_the_next_boot(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, cycles=2) as it:
+            station = Station()
+            end = await it.connect(station)
+            await station.boot()
+            await asyncio.sleep(60)
+            for _ in range(3):
+                await end.close()
+                await asyncio.sleep(5)
+                end = await it.connect(station)
+                await station.report()
+                await asyncio.sleep(60)
+            assert station.words == CYCLE * 2
+            await station.boot()
+            await asyncio.sleep(5)
+            await end.close()
+            await asyncio.sleep(5)
+            end = await it.connect(station)
+            await station.boot()
+            await asyncio.sleep(60)
+            assert station.words == CYCLE * 4
+
+    play(test())
+
+
+def test_a_mistake_in_send_anomaly_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def mistaken(_: object) -> None:
+        raise NameError("name 'HIHG_LIMIT_A' is not defined")
+
+    monkeypatch.setattr(csms, "send_anomaly", mistaken)
+
+    async def test() -> None:
+        async with bench(tmp_path, cycles=1) as it:
+            station = Station()
+            await it.connect(station)
+            await station.boot()
+            await asyncio.sleep(60)
+
+    play(test())
+    assert "HIHG_LIMIT_A" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+def test_invented_transactions_are_answered_and_not_all_kept_in_mind(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, cycles=0) as it:
+            station = Station()
+            await it.connect(station)
+            for number in range(300):
+                await station.call(call.StartTransaction(number, "TAG", 0, "2026-01-01T00:00:00Z"))
+            assert len(it.central.charge_points["CP_1"].running) == 100
+            assert len(it.ledger.transactions("CP_1")) == 300
+
+    play(test())

@@ -42,6 +42,8 @@ def test_the_text_of_faults_is_read() -> None:
         ("duplicate=5ms", "no number with a unit"),
         ("duplicate=150%", "out of range"),
         ("throttle=0B/s", "out of range"),
+        ("loss=0s", "out of range"),
+        ("latency=1s,latency=2s", "named twice"),
     ],
 )
 def test_wrong_text_is_a_clear_error(text: str, words: str) -> None:

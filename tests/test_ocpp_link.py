@@ -416,6 +416,13 @@ def test_the_log_contains_no_key(caplog: pytest.LogCaptureFixture) -> None:
             payload = {"value": "c0ffee" * 6, "key": "AuthorizationKey"}
             await ask(peer, [2, "1", "ChangeConfiguration", payload])
 
+            for hidden in (
+                r'[2,"2","ChangeConfiguration",{"key":"Authorization\u004bey","value":"c0ffee"}]',
+                r'[2,"3","ChangeConfiguration",{"key":"AuthorizationKey","\u0076alue":"c0ffee"}]',
+                r'[2,"4","ChangeConfiguration",{"key":"AuthorizationKey","value":"c0ffee"',
+            ):
+                await ask(peer, hidden)
+
     with caplog.at_level(logging.DEBUG):
         run(test())
     assert "ChangeConfiguration" in caplog.text

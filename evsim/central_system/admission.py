@@ -14,8 +14,8 @@ from pathlib import Path
 from evsim.central_system.ledger import Ledger
 from evsim.rate_limit import Rate, TokenBucket
 from evsim.security import (
-    PROFILES,
     SecurityError,
+    add_profile_arguments,
     digest,
     is_key,
     offered_keys,
@@ -37,20 +37,10 @@ log = logging.getLogger("evsim.central_system")
 
 def add_security_arguments(parser: argparse.ArgumentParser) -> None:
     """Give `parser` the options of the security profiles."""
-    group = parser.add_argument_group("security (make a test CA with python -m evsim.certificates)")
-    group.add_argument(
-        "--security-profile",
-        type=int,
-        choices=PROFILES,
-        default=0,
-        help="0 none, 1 key, 2 TLS and key, 3 TLS and client certificate (default: %(default)s)",
-    )
+    group = add_profile_arguments(parser)
     group.add_argument(
         "--keys", type=Path, metavar="FILE", help="AuthorizationKeys: an id and a key a line"
     )
-    group.add_argument("--cert", type=Path, metavar="FILE", help="ours, for profiles 2 and 3")
-    group.add_argument("--private-key", type=Path, metavar="FILE", help="of --cert")
-    group.add_argument("--ca", type=Path, metavar="FILE", help="who signed the charge points")
 
 
 def tls_context(options: argparse.Namespace) -> ssl.SSLContext | None:

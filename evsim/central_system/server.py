@@ -100,11 +100,11 @@ class OcppServer:
                 ssl_handshake_timeout=OPEN_TIMEOUT_S if self._tls else None,
                 close_timeout=CLOSE_TIMEOUT_S,
             )
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
+        except (OSError, UnicodeError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 text = "is in use; end what listens there or choose another with --port"
             else:
-                text = f"cannot be listened on: {error.strerror or error}; check --host and --port"
+                text = f"cannot be listened on: {error}; check --host and --port"
             raise UserError(f"port {port} on {host} {text}") from error
         async with server:
             try:

@@ -21,6 +21,9 @@ from evsim.ocpp_link import OcppLink
 from evsim.rate_limit import Rate
 from evsim.security import KEY_BYTES, digest
 
+#: Transactions of one charge point that are kept in mind; it may invent more.
+MOST_RUNNING = 100
+
 log = logging.getLogger("evsim.csms")
 
 
@@ -50,14 +53,21 @@ class Station(OcppLink):
         self.ledger = ledger
         self.transaction_timeout_s = transaction_timeout_s
         #: Transactions that have not been stopped, as recorded or as its meter values name them.
-        self.running = set(ledger.open_transactions(charge_point_id))
+        self.running = set(ledger.open_transactions(charge_point_id)[-MOST_RUNNING:])
         self._started: asyncio.Future[int] | None = None
+        self._start_asked: tuple[int, str] | None = None
         self._stopped = asyncio.Event()
 
-    def note_started(self, transaction_id: int) -> None:
-        """Take note of a StartTransaction."""
-        self.running.add(transaction_id)
-        if self._started is not None and not self._started.done():
+    def note_running(self, transaction_id: int) -> None:
+        """Keep in mind that a transaction runs, unless it has invented too many."""
+        if len(self.running) < MOST_RUNNING:
+            self.running.add(transaction_id)
+
+    def note_started(self, connector_id: int, id_tag: str, transaction_id: int) -> None:
+        """Take note of a StartTransaction; remote_start() may have asked for it."""
+        self.note_running(transaction_id)
+        asked_for = self._start_asked == (connector_id, id_tag.lower())
+        if asked_for and self._started is not None and not self._started.done():
             self._started.set_result(transaction_id)
 
     def note_stopped(self, transaction_id: int) -> None:
@@ -86,6 +96,7 @@ class Station(OcppLink):
     async def remote_start(self, id_tag: str, connector_id: int = 1) -> None:
         """Start a transaction; RefusedError if it won't."""
         self._started = asyncio.get_running_loop().create_future()
+        self._start_asked = (connector_id, id_tag.lower())
         log.info("%s: start", self.id)
         answer = await self.call(call.RemoteStartTransaction(id_tag, connector_id))
         if answer.status != RemoteStartStopStatus.accepted:

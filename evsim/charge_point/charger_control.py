@@ -21,8 +21,9 @@ _LIMITS_S = (FAULTED_AFTER_S, GONE_AFTER_S)
 #: 0x300 further off its period than this: the charger was away, or has been started anew
 #: (SILENT_AFTER_START_S).
 ODD_GAP_S = CURRENT_PERIOD_S / 2
-#: A charger that is to deliver and doesn't may have missed it; a car's own delays come on top.
-NO_CURRENT_S = 3.0
+#: A current that is not as wanted for this long, and a car's own delays on top: the charger may
+#: have missed a frame. The margin of what is wanted is that of EVerest's over-current rule.
+PATIENCE_S = 3.0
 
 
 class Health(enum.Enum):
@@ -40,8 +41,8 @@ class ChargerControl:
 
     :param send: puts a frame on the bus.
     :param limit_a: the limit until another is set.
-    :param no_current_s: no current for this long although there should be some: the charger may
-        not know that it is to deliver.
+    :param follow_s: a current may take this long until it follows, s.
+    :param wake_up_s: and this long on top after a start, until there is any at all, s.
     """
 
     def __init__(
@@ -50,16 +51,18 @@ class ChargerControl:
         limit_a: float,
         *,
         now_s: float,
-        no_current_s: float = NO_CURRENT_S,
+        follow_s: float = 0.0,
+        wake_up_s: float = 0.0,
     ) -> None:
         self._send = send
         self.limit = SetLimit.at_most(limit_a)
-        self.no_current_s = no_current_s
+        self._follow_s = PATIENCE_S + follow_s
+        self._wake_up_s = wake_up_s
         self.charging = False
         self._heard_at_s = now_s
         self._heard = False
         self._stopped_at_s = now_s - STOP_WINS_S
-        self._current_since_s = now_s
+        self._as_wanted_at_s = now_s
 
     def set_limit(self, limit_a: float, *, again: bool = True) -> bool:
         """Tell the charger, rounded down to whole amperes; unless `again`, only what is new.
@@ -76,7 +79,7 @@ class ChargerControl:
     def start(self, now_s: float) -> None:
         """Let the charger deliver."""
         self.charging = True
-        self._current_since_s = now_s
+        self._as_wanted_at_s = now_s
         self._send(StartCharging())
 
     def stop(self, now_s: float) -> None:
@@ -92,20 +95,26 @@ class ChargerControl:
     def hear(self, current_a: int, now_s: float) -> None:
         """Take note of a 0x300; after an odd gap, say again what is wanted."""
         gap_s = now_s - self._heard_at_s
-        if current_a > 0 or not self.charging or self.limit.limit_a == 0:
-            self._current_since_s = now_s
+        missing = self.charging and self.limit.limit_a > 0 and current_a == 0
+        if not missing and current_a <= self._most_a():
+            self._as_wanted_at_s = now_s
+        patience_s = self._follow_s + (self._wake_up_s if missing else 0.0)
         if (
             not self._heard
             or abs(gap_s - CURRENT_PERIOD_S) > ODD_GAP_S
-            or now_s - self._current_since_s > self.no_current_s
+            or now_s - self._as_wanted_at_s > patience_s
         ):
             self.say_again(now_s)
         self._heard = True
         self._heard_at_s = now_s
 
+    def _most_a(self) -> float:
+        """Return the most that may flow if the charger knows what is wanted, A."""
+        return (self.limit.limit_a + 0.5) * 1.1 if self.charging else 0.5
+
     def say_again(self, now_s: float) -> None:
         """Send limit and state once more: each is harmless to a charger that knows it."""
-        self._current_since_s = now_s
+        self._as_wanted_at_s = now_s
         self._send(self.limit)
         self._send(StartCharging() if self.charging else StopCharging())
 

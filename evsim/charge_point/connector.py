@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ocpp.v16.enums import ChargePointStatus, Reason
 
-from evsim.charge_point.charger_control import NO_CURRENT_S, ChargerControl, Health
+from evsim.charge_point.charger_control import ChargerControl, Health
 from evsim.charge_point.charging_profiles import Profile, ProfileStore
 from evsim.charge_point.meter import Meter
 from evsim.charge_point.transaction import Transaction
@@ -52,9 +52,12 @@ class Connector:
         self._now = now
         self._profiles_changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        car_s = plant.wake_up_s[1] + plant.hold_s + plant.reaction_s
         self.charger = ChargerControl(
-            send, plant.rated_max_a, now_s=self._loop.time(), no_current_s=NO_CURRENT_S + car_s
+            send,
+            plant.rated_max_a,
+            now_s=self._loop.time(),
+            follow_s=plant.hold_s + plant.reaction_s,
+            wake_up_s=plant.wake_up_s[1],
         )
 
     # ── The charger ──────────────────────────────────────────────────────────────────────────

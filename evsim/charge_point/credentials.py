@@ -13,6 +13,7 @@ from evsim.ocpp_client import Endpoint, endpoint_url
 from evsim.security import (
     PROFILES,
     SecurityError,
+    add_profile_arguments,
     basic_authorization,
     client_context,
     digest,
@@ -33,20 +34,10 @@ log = logging.getLogger("evsim.charge_point")
 
 def add_security_arguments(parser: argparse.ArgumentParser) -> None:
     """Give `parser` the options of the security profiles."""
-    group = parser.add_argument_group("security (make a test CA with python -m evsim.certificates)")
-    group.add_argument(
-        "--security-profile",
-        type=int,
-        choices=PROFILES,
-        default=0,
-        help="0 none, 1 key, 2 TLS and key, 3 TLS and client certificate (default: %(default)s)",
-    )
+    group = add_profile_arguments(parser)
     group.add_argument(
         "--key-file", type=Path, metavar="FILE", help="AuthorizationKey, for profiles 1 and 2"
     )
-    group.add_argument("--ca", type=Path, metavar="FILE", help="who signed the central system")
-    group.add_argument("--cert", type=Path, metavar="FILE", help="ours, for profile 3")
-    group.add_argument("--private-key", type=Path, metavar="FILE", help="of --cert")
     group.add_argument(
         "--secure-url",
         metavar="URL",

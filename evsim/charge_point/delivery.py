@@ -12,7 +12,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ocpp.exceptions import GenericError, InternalError, OCPPError
+from ocpp.exceptions import (
+    GenericError,
+    InternalError,
+    OCPPError,
+    PropertyConstraintViolationError,
+)
 from ocpp.v16 import call, call_result
 
 from evsim.charge_point.ledger import Ledger, Message
@@ -20,6 +25,8 @@ from evsim.charge_point.ledger import Ledger, Message
 #: TransactionMessageAttempts and TransactionMessageRetryInterval of OCPP 1.6.
 MESSAGE_ATTEMPTS = 10
 RETRY_INTERVAL_S = 2.0
+#: The ids of transactions that can be kept: 64 bits.
+TRANSACTION_IDS = range(-(2**63), 2**63)
 #: How long a transaction is set aside.
 ASIDE_S = 60.0
 #: The central system's own trouble, which may pass; every other refusal would come again.
@@ -88,15 +95,22 @@ class Delivery:
             # Sent again after the reconnect; the central system recognises a repetition.
             self.pause()
         except TimeoutError as error:
-            log.warning("%s; sending it again", error)
+            # The connection lives, or this would be a ConnectionError: this message is the matter.
+            await self._after_refusal(message, GenericError(str(error)))
         except OCPPError as error:
             await self._after_refusal(message, error)
         else:
-            if message.action == "StartTransaction":
-                self._ledger.delivered(message, answer.transaction_id)
-                self._on_started(message.local_id, answer)
-            else:
-                self._ledger.delivered(message)
+            await self._after_answer(message, answer)
+
+    async def _after_answer(self, message: Message, answer: Any) -> None:
+        if message.action != "StartTransaction":
+            self._ledger.delivered(message)
+        elif answer.transaction_id not in TRANSACTION_IDS:
+            error = PropertyConstraintViolationError("its transactionId is beyond 64 bits")
+            await self._after_refusal(message, error)
+        else:
+            self._ledger.delivered(message, answer.transaction_id)
+            self._on_started(message.local_id, answer)
 
     async def _after_refusal(self, message: Message, error: OCPPError) -> None:
         """Wait longer after each refusal; give up after the last."""

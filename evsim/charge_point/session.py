@@ -12,11 +12,16 @@ from ocpp.v16.enums import ChargePointErrorCode, ChargePointStatus, Registration
 
 from evsim.clock import Clock, to_ocpp
 from evsim.ocpp_link import Connection, OcppLink
+from evsim.rate_limit import Rate
 
 #: Used when the central system names no interval.
 HEARTBEAT_S = 60.0
 #: Between attempts to boot that are not answered, or answered without an interval.
 BOOT_RETRY_S = 5.0
+#: Of the central system's CALLs; more are answered later.
+MESSAGE_RATE = Rate(per_s=500, burst=2000)
+#: StatusNotifications that wait to be sent; beyond, the oldest is dropped.
+MOST_WAITING_STATUSES = 32
 #: No interval is taken to be longer than a day.
 LONGEST_INTERVAL_S = 86_400
 
@@ -31,7 +36,7 @@ class SessionLink(OcppLink):
     """
 
     def __init__(self, charge_point_id: str, *, vendor: str, model: str, now: Clock) -> None:
-        super().__init__(charge_point_id)
+        super().__init__(charge_point_id, rate=MESSAGE_RATE)
         self.now = now
         self.accepted = False
         self._boot_notification = call.BootNotification(
@@ -44,7 +49,7 @@ class SessionLink(OcppLink):
 
     async def talk(self, connection: Connection) -> None:
         """Hold a session over `connection` until it closes."""
-        session = asyncio.create_task(self._session())
+        session = self.run_in_background(self._session())
         try:
             await self.serve(connection)
         finally:
@@ -76,6 +81,8 @@ class SessionLink(OcppLink):
         )
         self._statuses[connector_id] = notification
         if self.connected and self.accepted:
+            if self._to_report.qsize() >= MOST_WAITING_STATUSES:
+                self._to_report.get_nowait()  # the central system is slow; the newest matter
             self._to_report.put_nowait(notification)
 
     async def try_call(self, request: Any) -> Any:
@@ -83,7 +90,9 @@ class SessionLink(OcppLink):
         try:
             return await self.call(request)
         except (ConnectionError, TimeoutError, OCPPError) as error:
-            log.warning("%s failed: %s", type(request).__name__, error)
+            # That the connection is lost is said where it is.
+            level = logging.DEBUG if isinstance(error, ConnectionError) else logging.WARNING
+            log.log(level, "%s failed: %s", type(request).__name__, error)
             return None
 
     async def _session(self) -> None:
