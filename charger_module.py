@@ -47,8 +47,10 @@ class ChargerModule:
         """Obey a command from the bus."""
         self._catch_up()
         if isinstance(frame, StartCharging):
+            was_started = self.module.started
             if self.module.start():
-                log.info("start: up to %g A", self.module.limit_a)
+                level = logging.DEBUG if was_started else logging.INFO
+                log.log(level, "start: up to %g A", self.module.limit_a)
             else:
                 log.warning("start ignored: it came together with a stop, and a stop wins")
         elif isinstance(frame, StopCharging):
@@ -56,8 +58,10 @@ class ChargerModule:
                 log.info("stop at %.0f A", self.module.current_a)
             self.module.stop()
         elif isinstance(frame, SetLimit):
+            before_a = self.module.limit_a
             if self.module.set_limit(frame.limit_a):
-                log.info("limit %d A", frame.limit_a)
+                level = logging.DEBUG if self.module.limit_a == before_a else logging.INFO
+                log.log(level, "limit %d A", frame.limit_a)
             else:
                 log.warning(
                     "limit %d A is above the rated maximum; clamped to %g A",

@@ -41,6 +41,7 @@ from evsim.central_system.station import RefusedError, Station
 from evsim.clock import Clock, to_ocpp, utc_now
 from evsim.errors import UserError
 from evsim.ocpp_link import Connection, NotConnectedError, after, on
+from evsim.ocpp_wire import explain
 from evsim.rate_limit import Rate
 from evsim.sqlite import state_directory
 
@@ -53,6 +54,7 @@ HIGH_LIMIT_A = 100  # step 2
 AFTER_HIGH_LIMIT_S = 1.0
 AFTER_START_S = 2.0  # step 3
 AFTER_STOP_S = 3.0  # step 4
+SHORTEST_PAUSE_S = 1.0  # after a cycle that ended early, whatever AFTER_STOP_S is
 
 ID_TAG = "ANOMALY"
 CONNECTOR = 1
@@ -99,8 +101,9 @@ async def repeat_anomaly(
             )
             return
         except (RefusedError, TimeoutError, OCPPError) as error:
-            log.error("%s: cycle %d ended early: %s", charge_point.id, cycle, error)  # noqa: TRY400
-            await asyncio.sleep(AFTER_STOP_S)
+            text = explain(error)
+            log.error("%s: cycle %d ended early: %s", charge_point.id, cycle, text)  # noqa: TRY400
+            await asyncio.sleep(max(AFTER_STOP_S, SHORTEST_PAUSE_S))
         played[charge_point.id] = cycle
     log.info("%s: the anomaly is over", charge_point.id)
 
@@ -288,7 +291,7 @@ class CentralSystem:
                 if self.raise_to_profile:
                     await charge_point.raise_security_profile(self.raise_to_profile)
             except (RefusedError, UserError, ConnectionError, TimeoutError, OCPPError) as error:
-                log.error("%s: %s", charge_point.id, error)  # noqa: TRY400
+                log.error("%s: %s", charge_point.id, explain(error))  # noqa: TRY400
             else:
                 return  # it connects anew with its new credentials, and everything begins then
         if charge_point.has_booted:
@@ -365,7 +368,8 @@ async def main(options: argparse.Namespace) -> None:
             port = next(iter(listening.sockets)).getsockname()[1]
             scheme = "wss" if tls else "ws"
             warn_if_open(options)
-            console.ready(f"CSMS WebSocket server running on {scheme}://{options.host}:{port}")
+            host = f"[{options.host}]" if ":" in options.host else options.host
+            console.ready(f"CSMS WebSocket server running on {scheme}://{host}:{port}")
             await listening.serve_forever()
 
 

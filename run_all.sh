@@ -2,7 +2,13 @@
 # Starts the four programs, each in a terminal of its own, and stops them together.
 # The first start makes .venv and installs the packages. See ./run_all.sh --help.
 set -u
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 1
+SELF=${BASH_SOURCE[0]}
+# A link to this file alone: the repository is where it leads.
+while [ -L "$SELF" ] && ! [ -e "$(dirname "$SELF")/scripts/venv.sh" ]; do
+  link=$(readlink "$SELF")
+  case $link in /*) SELF=$link ;; *) SELF=$(dirname "$SELF")/$link ;; esac
+done
+ROOT=$(cd "$(dirname "$SELF")" && pwd) || exit 1
 . "$ROOT/scripts/venv.sh"
 . "$ROOT/scripts/terminals.sh"
 

@@ -247,3 +247,5 @@ if __name__ == "__main__":
         sys.exit(main(options))
     except KeyboardInterrupt:
         sys.exit(0)
+    except UserError as error:
+        sys.exit(console.fail(error))

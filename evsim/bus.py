@@ -86,6 +86,8 @@ def open_bus(interface: str | None = None, channel: str | None = None) -> can.Bu
     """
     interface = interface or configured("interface") or DEFAULT_INTERFACE
     channel = channel or configured("channel")
+    if interface == "virtual":
+        log.warning("python-can's interface 'virtual' does not cross processes; evsim does")
     asked_for = f"CAN interface {interface!r}" + (f", channel {channel!r}" if channel else "")
     try:
         return can.Bus(channel, interface)

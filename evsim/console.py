@@ -74,8 +74,15 @@ def port_number(text: str) -> int:
 
 def ready(line: str) -> None:
     """Print a ready line: what people and launchers wait for, whatever the log level."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    if sys.stdout is None:  # started with its standard output closed
+        return
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # Nobody reads, or the disk is full. Python's own last flush would fail as well.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UserError(f"cannot write to standard output: {error.strerror}") from error
 
 
 def wants_colour(stream: TextIO) -> bool:
@@ -150,7 +157,8 @@ def run(main: Callable[[], Coroutine[None, None, None]]) -> int:
 def fail(error: Exception) -> int:
     """Print an error as one line on standard error; the exit code for it."""
     program = os.path.basename(sys.argv[0])
-    sys.stderr.write(f"{program}: {visible(str(error))}\n")
+    if sys.stderr is not None:
+        sys.stderr.write(f"{program}: {visible(str(error))}\n")
     return 1
 
 

@@ -40,4 +40,6 @@ if complaint():
 
 if os.path.dirname(os.path.abspath(sys.argv[0])) == ROOT:
     # A Ctrl-C while the packages are still being imported ends a script quietly, too.
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    for _name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, _name):
+            signal.signal(getattr(signal, _name), lambda *_: sys.exit(0))

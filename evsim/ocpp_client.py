@@ -54,7 +54,9 @@ def endpoint_url(url: str, charge_point_id: str) -> str:
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna").decode("ascii")
-        valid = parts.scheme in ("ws", "wss") and bool(host) and " " not in host
+        valid = (
+            parts.scheme in ("ws", "wss") and bool(host) and url.isprintable() and " " not in url
+        )
         valid = valid and parts.port != 0 and not parts.query and not parts.fragment
     except ValueError:
         valid = False

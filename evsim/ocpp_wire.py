@@ -91,6 +91,13 @@ def error_from_wire(code: object, description: object, details: object) -> OCPPE
     return GenericError(f"{visible_name(code)}: {text}")
 
 
+def explain(error: Exception) -> str:
+    """Say in words what went wrong with a call()."""
+    if isinstance(error, OCPPError):
+        return f"{error_code(error)}: {error.description}"
+    return str(error)
+
+
 def call_error(unique_id: str, error: OCPPError) -> str:
     """Write a CALLERROR; nothing of the payload is echoed."""
     return dump(

@@ -39,11 +39,17 @@ LAYERS: list[list[str]] = [
         "evsim.charge_point.",
         "evsim.central_system.",
         "evsim.ocpp_schemas",
-        "evsim.ocpp_wire",
     ],
     ["evsim.car", "evsim.charger"],
     # Plain values, and what knows nothing of charging.
-    ["evsim.can_timing", "evsim.frames", "evsim.rate_limit", "evsim.security", "evsim.sqlite"],
+    [
+        "evsim.can_timing",
+        "evsim.frames",
+        "evsim.ocpp_wire",
+        "evsim.rate_limit",
+        "evsim.security",
+        "evsim.sqlite",
+    ],
     ["evsim", "evsim.clock", "evsim.errors", "evsim.installed", "evsim.text"],
 ]
 #: Launchers, which run several scripts in one process.

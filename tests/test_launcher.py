@@ -258,13 +258,23 @@ def test_headless_ends_by_itself_with_the_plot(checkout: Checkout) -> None:
 
 def test_options_reach_the_programs(stand_ins: Checkout) -> None:
     launcher = stand_ins.run(
-        "--headless", "--cycles=2", "--plant", "ac", "--log-level", "debug", "--can-channel", "a b"
+        "--headless",
+        "--cycles=2",
+        "--plant",
+        "ac",
+        "--log-level",
+        "debug",
+        "--id",
+        "A 1",
+        "--can-channel",
+        "a b",
     )
     bus = "--log-level debug --can-channel a b"
     port = stand_ins.port
     launcher.wait_for(f"charger | arguments: --plant ac {bus}")
     launcher.wait_for(f"csms    | arguments: --port {port} --cycles 2 --log-level debug")
-    launcher.wait_for(f"cp      | arguments: --url ws://127.0.0.1:{port} {bus}")
+    cp_alone = f"--url ws://127.0.0.1:{port} --plant ac --id A 1"
+    launcher.wait_for(f"cp      | arguments: {cp_alone} {bus}")
     launcher.wait_for(f"plot    | arguments: --save {stand_ins.folder}/ev_anomaly_")
     assert launcher.stop() == 0
 

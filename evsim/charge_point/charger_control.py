@@ -63,6 +63,7 @@ class ChargerControl:
         self._heard = False
         self._stopped_at_s = now_s - STOP_WINS_S
         self._as_wanted_at_s = now_s
+        self._said_again_at_s = now_s - CURRENT_PERIOD_S
 
     def set_limit(self, limit_a: float, *, again: bool = True) -> bool:
         """Tell the charger, rounded down to whole amperes; unless `again`, only what is new.
@@ -99,11 +100,10 @@ class ChargerControl:
         if not missing and current_a <= self._most_a():
             self._as_wanted_at_s = now_s
         patience_s = self._follow_s + (self._wake_up_s if missing else 0.0)
-        if (
-            not self._heard
-            or abs(gap_s - CURRENT_PERIOD_S) > ODD_GAP_S
-            or now_s - self._as_wanted_at_s > patience_s
-        ):
+        is_odd = not self._heard or abs(gap_s - CURRENT_PERIOD_S) > ODD_GAP_S
+        missed = now_s - self._as_wanted_at_s > patience_s
+        # Once a period is enough, also when 0x300 floods the bus or two chargers send it.
+        if (is_odd or missed) and now_s - self._said_again_at_s >= CURRENT_PERIOD_S:
             self.say_again(now_s)
         self._heard = True
         self._heard_at_s = now_s
@@ -114,7 +114,7 @@ class ChargerControl:
 
     def say_again(self, now_s: float) -> None:
         """Send limit and state once more: each is harmless to a charger that knows it."""
-        self._as_wanted_at_s = now_s
+        self._as_wanted_at_s = self._said_again_at_s = now_s
         self._send(self.limit)
         self._send(StartCharging() if self.charging else StopCharging())
 

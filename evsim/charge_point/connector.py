@@ -16,6 +16,8 @@ from evsim.charger import Plant
 from evsim.clock import Clock
 from evsim.frames import Frame, MeasuredCurrent
 
+#: A timer later than this: the process was suspended, or the machine is overloaded.
+SUSPENDED_S = 0.5
 #: A schedule is looked at this often at least, in case the clock was set.
 LOOK_AT_CLOCK_S = 60.0
 
@@ -128,7 +130,11 @@ class Connector:
     async def watch_charger(self) -> None:
         """Report a charger that falls silent, end its transaction if it stays so, for ever."""
         while True:
-            await asyncio.sleep(self.charger.health_may_change_in_s(self._loop.time()))
+            due_s = self._loop.time() + self.charger.health_may_change_in_s(self._loop.time())
+            await asyncio.sleep(due_s - self._loop.time())
+            if self._loop.time() - due_s > SUSPENDED_S:
+                # It was this process that stood still: first hear what has come meanwhile.
+                await asyncio.sleep(SUSPENDED_S)
             self._update_status()
             gone = self.charger.health(self._loop.time()) == Health.GONE
             if gone and self.transaction is not None and not self.transaction.stop.done():

@@ -21,6 +21,7 @@ from ocpp.exceptions import (
 from ocpp.v16 import call, call_result
 
 from evsim.charge_point.ledger import Ledger, Message
+from evsim.ocpp_wire import explain
 
 #: TransactionMessageAttempts and TransactionMessageRetryInterval of OCPP 1.6.
 MESSAGE_ATTEMPTS = 10
@@ -118,13 +119,13 @@ class Delivery:
         if failures < MESSAGE_ATTEMPTS and isinstance(error, PASSING):
             self._ledger.failed(message)
             wait_s = RETRY_INTERVAL_S * failures
-            log.warning("%s was refused, again in %g s: %s", message.action, wait_s, error)
+            log.warning("%s was refused, again in %g s: %s", message.action, wait_s, explain(error))
             await asyncio.sleep(wait_s)
         elif message.action == "MeterValues":
-            log.error("%s is refused and given up: %s", message.action, error)
+            log.error("%s is refused and given up: %s", message.action, explain(error))
             self._ledger.delivered(message)
         else:
-            log.error("%s is refused, again in %g s: %s", message.action, ASIDE_S, error)
+            log.error("%s is refused, again in %g s: %s", message.action, ASIDE_S, explain(error))
             self._set_aside(message.local_id)
             if message.action == "StartTransaction":
                 self._on_started(message.local_id, None)

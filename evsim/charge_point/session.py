@@ -12,6 +12,7 @@ from ocpp.v16.enums import ChargePointErrorCode, ChargePointStatus, Registration
 
 from evsim.clock import Clock, to_ocpp
 from evsim.ocpp_link import Connection, OcppLink
+from evsim.ocpp_wire import explain
 from evsim.rate_limit import Rate
 
 #: Used when the central system names no interval.
@@ -92,7 +93,7 @@ class SessionLink(OcppLink):
         except (ConnectionError, TimeoutError, OCPPError) as error:
             # That the connection is lost is said where it is.
             level = logging.DEBUG if isinstance(error, ConnectionError) else logging.WARNING
-            log.log(level, "%s failed: %s", type(request).__name__, error)
+            log.log(level, "%s failed: %s", type(request).__name__, explain(error))
             return None
 
     async def _session(self) -> None:
