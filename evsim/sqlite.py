@@ -88,7 +88,9 @@ def open_database(path: Path, schema: str, *, alone: bool = False) -> Database:
         database = sqlite3.connect(path, timeout_s, isolation_level=None, factory=Database)
         database.note_file(path)
     except (OSError, sqlite3.Error) as error:
-        raise StorageError(f"cannot open {path}: {error}; is its directory writable?") from error
+        raise StorageError(
+            f"cannot open {path}: {error}; --db or --state names another place"
+        ) from error
     try:
         if alone:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -270,10 +270,11 @@ def test_a_killed_plot_can_be_started_again(start_script: StartScript, suite: Su
     plot.wait_for("Plotting CAN frame 0x300")
     plot.kill()
     again = start_script(
-        "plot_current.py", "--save", str(suite.db.parent / "a.png"), "--duration", "2"
+        "plot_current.py", "--save", str(suite.db.parent / "a.png"), "--duration", "5"
     )
     again.wait_for("Plotting CAN frame 0x300")
     assert again.wait() == 0
+    assert "NO DATA" not in again.output  # which it says after 3 s without a frame
 
 
 def test_several_charge_points_at_once(suite: Suite) -> None:
