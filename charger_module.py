@@ -17,7 +17,8 @@ import sys
 import numpy as np
 
 from evsim import console
-from evsim.bus import CanNode, add_bus_arguments, open_bus
+from evsim.bus import add_bus_arguments, open_bus
+from evsim.can_node import CanNode
 from evsim.car import Car
 from evsim.charger import DEFAULT_PLANT, PLANTS, PowerModule
 from evsim.frames import (

@@ -33,7 +33,8 @@ from ocpp.v16.enums import (
 )
 
 from evsim import console
-from evsim.bus import CanNode, add_bus_arguments, open_bus
+from evsim.bus import add_bus_arguments, open_bus
+from evsim.can_node import CanNode
 from evsim.charge_point.charging_profiles import ProfileError, read_profile
 from evsim.charge_point.connector import Connector
 from evsim.charge_point.credentials import (

@@ -26,7 +26,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from evsim import console
-from evsim.bus import CanNode, add_bus_arguments, open_bus
+from evsim.bus import add_bus_arguments, open_bus
+from evsim.can_node import CanNode
 from evsim.detectors.turning_points import TurningPoints
 from evsim.errors import UserError
 from evsim.frames import Frame, MeasuredCurrent

@@ -24,7 +24,7 @@ from typing import Any
 import can
 
 from evsim import console
-from evsim.bus import CanNode
+from evsim.can_node import CanNode
 from evsim.frames import Frame, MeasuredCurrent, encode
 
 LISTENERS = 4

@@ -28,7 +28,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from csms import CentralSystem, ChargePoint
 from evsim import console
-from evsim.bus import CanNode, open_bus
+from evsim.bus import open_bus
+from evsim.can_node import CanNode
 from evsim.central_system.admission import Admission
 from evsim.central_system.ledger import Ledger
 from evsim.central_system.server import OcppServer

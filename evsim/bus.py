@@ -1,4 +1,4 @@
-"""The CAN bus: which one, the default one, and its place in an asyncio program.
+"""The CAN bus: which one, and the default one.
 
 python-can's `virtual` interface does not cross processes and its `udp_multicast` listens to the
 whole network. The default bus here, `evsim`, has the wire format, group and port of
@@ -9,15 +9,12 @@ inject a frame. It is registered with python-can, so `python -m can.viewer -i ev
 from __future__ import annotations
 
 import argparse
-import asyncio
 import configparser
-import contextlib
 import ipaddress
 import logging
 import socket
 import struct
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import can
@@ -27,14 +24,11 @@ from can.interfaces.udp_multicast.bus import GeneralPurposeUdpMulticastBus
 from can.interfaces.udp_multicast.utils import pack_message
 
 from evsim.errors import UserError
-from evsim.frames import Frame, FrameError, decode, encode
 
 DEFAULT_INTERFACE = "evsim"
 DEFAULT_PORT = 43113
 #: About 5,000 waiting frames: half a second of a full 1 Mbit/s bus.
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
-#: Frames that are read in one turn of the event loop.
-FRAMES_PER_TURN = 64
 
 _LOOPBACK = "127.0.0.1"
 # From Linux' <linux/in.h> and <asm/socket.h>; Python's socket module does not name them.
@@ -298,108 +292,3 @@ def _ask_for_kernel_timestamps(receiver: socket.socket) -> bool:
         log.debug("no kernel time stamps: %s", error)
         return False
     return struct.calcsize("@ll") == 16
-
-
-# ── A bus in an asyncio program ──────────────────────────────────────────────────────────────
-
-
-class CanNode:
-    """A node on the CAN bus: sends frames, hands on what it hears.
-
-    What is no frame of our protocol is ignored and logged once per kind. A bus with a file
-    descriptor is read by the event loop itself; one without by python-can's reader thread, which
-    hands its messages to the event loop.
-
-    :param on_frame: called with each frame, in the event loop.
-    """
-
-    def __init__(self, bus: can.BusABC, on_frame: Callable[[Frame], None] | None = None) -> None:
-        self.bus = bus
-        self.on_frame = on_frame
-        self._complained: set[str] = set()
-        self._descriptor = -1
-        self._notifier: can.Notifier | None = None
-        self._send_failed = False
-
-    def __enter__(self) -> CanNode:
-        """Begin to read, within a running event loop."""
-        self._loop = asyncio.get_running_loop()
-        self._failure: asyncio.Future[None] = self._loop.create_future()
-        with contextlib.suppress(NotImplementedError):
-            self._descriptor = self.bus.fileno()
-        if self._descriptor >= 0:
-            self._loop.add_reader(self._descriptor, self._read)
-        else:
-            self._notifier = can.Notifier(self.bus, [_Listener(self)], loop=self._loop)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._descriptor >= 0:
-            self._loop.remove_reader(self._descriptor)
-        if self._notifier is not None:
-            self._notifier.stop()
-        self.bus.shutdown()
-
-    async def watch(self) -> None:
-        """Raise BusError when the bus can't be read any more; otherwise never return."""
-        await asyncio.shield(self._failure)
-
-    def fail(self, error: Exception) -> None:
-        """Stop reading: the adapter was unplugged, or the interface went down."""
-        if self._descriptor >= 0:
-            self._loop.remove_reader(self._descriptor)
-        if not self._failure.done():
-            text = f"cannot read CAN bus {self.bus.channel_info} any more: {error}"
-            self._failure.set_exception(BusError(f"{text}; check the adapter, then start again"))
-            self._failure.exception()  # seen, even if nobody watches
-
-    def _read(self) -> None:
-        """Read what has come, but leave the event loop time for other things in a flood."""
-        for _ in range(FRAMES_PER_TURN):
-            try:
-                message = self.bus.recv(0)
-            except (can.CanError, OSError) as error:
-                self.fail(error)
-                return
-            if message is None:
-                return
-            self.receive(message)
-
-    def receive(self, message: can.Message) -> None:
-        """Take a message from the bus."""
-        try:
-            frame = decode(message)
-        except FrameError as error:
-            if error.kind not in self._complained:
-                self._complained.add(error.kind)
-                log.warning("ignoring a CAN frame (said once per kind): %s", error)
-            return
-        if self.on_frame is not None:
-            self.on_frame(frame)
-
-    def send(self, frame: Frame) -> bool:
-        """Send `frame`; False, and one line in the log, while the bus takes none."""
-        try:
-            self.bus.send(encode(frame))
-        except can.CanError as error:
-            if not self._send_failed:
-                self._send_failed = True
-                log.error("CAN bus %s: %s", self.bus.channel_info, error)  # noqa: TRY400
-            return False
-        if self._send_failed:
-            self._send_failed = False
-            log.info("CAN bus %s takes frames again", self.bus.channel_info)
-        return True
-
-
-class _Listener(can.Listener):
-    """Passes on what python-can's reader thread hears, in the event loop."""
-
-    def __init__(self, node: CanNode) -> None:
-        self._node = node
-
-    def on_message_received(self, msg: can.Message) -> None:
-        self._node.receive(msg)
-
-    def on_error(self, exc: Exception) -> None:
-        self._node.fail(exc)

@@ -16,7 +16,7 @@ import can
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Close
 
-from evsim.bus import CanNode
+from evsim.can_node import CanNode
 from evsim.can_timing import frame_bits
 from evsim.frames import Frame
 

@@ -32,6 +32,7 @@ LAYERS: list[list[str]] = [
         "evsim.charge_point.credentials",
     ],
     ["evsim.network_faults", "evsim.ocpp_client"],
+    ["evsim.can_node"],
     ["evsim.bus", "evsim.ocpp_link"],
     [
         "evsim.anomalies.",

@@ -19,7 +19,8 @@ from conftest import StartScript
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evsim.bus import DEFAULT_PORT, BusError, CanNode, EvsimBus, configured, open_bus
+from evsim.bus import DEFAULT_PORT, BusError, EvsimBus, configured, open_bus
+from evsim.can_node import CanNode
 from evsim.frames import Frame, MeasuredCurrent, SetLimit, StartCharging, StopCharging, encode
 
 #: Nothing on loopback takes longer.
