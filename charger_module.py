@@ -24,10 +24,12 @@ from evsim.charger import DEFAULT_PLANT, PLANTS, PowerModule
 from evsim.frames import (
     CURRENT_PERIOD_S,
     SILENT_AFTER_START_S,
+    STATE_OF_CHARGE_PERIOD_S,
     Frame,
     MeasuredCurrent,
     SetLimit,
     StartCharging,
+    StateOfCharge,
     StopCharging,
 )
 
@@ -71,15 +73,21 @@ class ChargerModule:
                 )
 
     async def run(self) -> None:
-        """Send the measured current once a period, for ever, without drift."""
+        """Send the measured current once a period, for ever, without drift.
+
+        What the car tells of its state of charge comes less often.
+        """
         loop = asyncio.get_running_loop()
-        due_s = loop.time() + SILENT_AFTER_START_S
+        due_s = told_s = loop.time() + SILENT_AFTER_START_S
         while True:
             # After a machine's sleep, go on from now instead of sending what was missed at once.
             due_s = max(due_s, loop.time() - CURRENT_PERIOD_S)
             await asyncio.sleep(due_s - loop.time())
             self._catch_up()
             self.node.send(MeasuredCurrent.nearest(self.module.measured_a()))
+            if self.car is not None and due_s >= told_s:
+                self.node.send(StateOfCharge.nearest(self.car.told_state_of_charge))
+                told_s = due_s + STATE_OF_CHARGE_PERIOD_S
             due_s += CURRENT_PERIOD_S
 
     def _catch_up(self) -> None:
@@ -90,6 +98,7 @@ class ChargerModule:
         if self.car is not None:
             self.car.take(self.module.energy_wh - before_wh)
             self.module.demand_a = self.car.demand_a
+            self.module.insisted_a = self.car.insists_a
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

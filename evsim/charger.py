@@ -102,6 +102,10 @@ class PowerModule:
         self.started = False
         #: What the car asks for; it never gets more.
         self.demand_a = float("inf")
+        #: What a car draws that obeys no limit, once it is started; None for one that obeys.
+        self.insisted_a: float | None = None
+        #: Open, no current can flow, whatever is asked for.
+        self.contactor_closed = True
         self._now_s = 0.0
         self._stopped_at_s = float("-inf")
         self._awake_at_s = 0.0
@@ -114,8 +118,10 @@ class PowerModule:
     @property
     def target_a(self) -> float:
         """What the current is moving towards, A."""
-        if not self.started or self._now_s < self._awake_at_s:
+        if not self.started or not self.contactor_closed or self._now_s < self._awake_at_s:
             return 0.0
+        if self.insisted_a is not None:
+            return min(self.insisted_a, self.plant.rated_max_a)
         return min(self._followed_a, self.demand_a) if self._is_signalled else 0.0
 
     @property
@@ -155,6 +161,15 @@ class PowerModule:
         self._on_the_way.append((max(self._now_s, last_s + self.plant.hold_s), self.limit_a))
         self._arrive()
         return limit_a <= self.plant.rated_max_a
+
+    def open_contactor(self) -> None:
+        """Cut the current at once; closing it again is a new ramp."""
+        self.contactor_closed = False
+        self.current_a = 0.0
+
+    def close_contactor(self) -> None:
+        """Let current flow again."""
+        self.contactor_closed = True
 
     def step(self, dt_s: float) -> None:
         """Let `dt_s` seconds pass."""

@@ -7,6 +7,8 @@ Standard 11-bit ids, classic CAN; values are little-endian unsigned 16-bit whole
     0x201   charge point -> charger   stop charging                  empty
     0x210   charge point -> charger   current limit, A               low byte, high byte
     0x300   charger -> all            measured current, A, each 1 s  low byte, high byte
+    0x310   charger -> all            the car's state of charge, %,  one byte of 0.5 %
+                                      each 10 s, if it is known
 
 charger.dbc, beside this file, says the same to other CAN tools; a test holds the two together.
 """
@@ -23,9 +25,12 @@ START_ID = 0x200
 STOP_ID = 0x201
 LIMIT_ID = 0x210
 CURRENT_ID = 0x300
+STATE_OF_CHARGE_ID = 0x310
 
 #: The charger sends its measured current this often.
 CURRENT_PERIOD_S = 1.0
+#: And the state of charge that the car tells, if there is a car that does.
+STATE_OF_CHARGE_PERIOD_S = 10.0
 #: A charger that has just been started listens, but says nothing for this long: the gap tells a
 #: charge point, however quick the restart was, that the charger knows nothing of it any more.
 SILENT_AFTER_START_S = 1.6
@@ -34,6 +39,7 @@ SILENT_AFTER_START_S = 1.6
 STOP_WINS_S = 0.05
 
 MAX_CURRENT_A = 0xFFFF
+PERCENT_PER_BIT = 0.5
 _AMPERES = struct.Struct("<H")
 
 
@@ -71,10 +77,22 @@ class MeasuredCurrent:
         return cls(min(MAX_CURRENT_A, max(0, round(current_a))))
 
 
-Frame = StartCharging | StopCharging | SetLimit | MeasuredCurrent
+@dataclass(frozen=True, slots=True)
+class StateOfCharge:
+    """0x310: how full the car says its battery is, 0 to 127.5 %, in steps of 0.5 %."""
+
+    percent: float
+
+    @classmethod
+    def nearest(cls, fraction: float) -> StateOfCharge:
+        """Round a state of charge of 0 to 1 to what the frame can hold."""
+        return cls(min(200, max(0, round(fraction * 100 / PERCENT_PER_BIT))) * PERCENT_PER_BIT)
+
+
+Frame = StartCharging | StopCharging | SetLimit | MeasuredCurrent | StateOfCharge
 
 #: Data length of each known id, in bytes.
-LENGTHS = {START_ID: 0, STOP_ID: 0, LIMIT_ID: 2, CURRENT_ID: 2}
+LENGTHS = {START_ID: 0, STOP_ID: 0, LIMIT_ID: 2, CURRENT_ID: 2, STATE_OF_CHARGE_ID: 1}
 
 
 class FrameError(ValueError):
@@ -89,13 +107,15 @@ class FrameError(ValueError):
 
 
 def encode(frame: Frame) -> can.Message:
-    """Make the CAN message of `frame`; struct.error if a value does not fit 16 bits."""
+    """Make the CAN message of `frame`; struct.error or ValueError if a value does not fit."""
     if isinstance(frame, StartCharging):
         return _message(START_ID, b"")
     if isinstance(frame, StopCharging):
         return _message(STOP_ID, b"")
     if isinstance(frame, SetLimit):
         return _message(LIMIT_ID, _AMPERES.pack(frame.limit_a))
+    if isinstance(frame, StateOfCharge):
+        return _message(STATE_OF_CHARGE_ID, bytes([round(frame.percent / PERCENT_PER_BIT)]))
     return _message(CURRENT_ID, _AMPERES.pack(frame.current_a))
 
 
@@ -126,5 +146,7 @@ def decode(message: can.Message) -> Frame:
         return StartCharging()
     if arbitration_id == STOP_ID:
         return StopCharging()
+    if arbitration_id == STATE_OF_CHARGE_ID:
+        return StateOfCharge(message.data[0] * PERCENT_PER_BIT)
     (amperes,) = _AMPERES.unpack(message.data)
     return SetLimit(amperes) if arbitration_id == LIMIT_ID else MeasuredCurrent(amperes)

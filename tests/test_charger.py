@@ -274,3 +274,34 @@ def test_noise_is_in_the_reading_only_and_never_below_0() -> None:
     module = module_of("dc", noise_a=5.0)
     assert min(module.measured_a() for _ in range(200)) == 0.0
     assert module.current_a == 0.0
+
+
+def test_an_open_contactor_cuts_the_current_at_once_and_closed_it_ramps_anew() -> None:
+    module = PowerModule(PLANTS["dc_slow"])
+    module.set_limit(100)
+    module.start()
+    module.step(10)
+    module.open_contactor()
+    assert module.current_a == 0
+    module.step(5)
+    assert module.current_a == 0
+    module.close_contactor()
+    module.step(2)
+    assert module.current_a == pytest.approx(50)
+
+
+@pytest.mark.parametrize(("insisted_a", "flows_a"), [(32.0, 32.0), (1000.0, 150.0)])
+def test_a_car_that_insists_gets_what_the_module_can_deliver_until_the_stop(
+    insisted_a: float, flows_a: float
+) -> None:
+    module = PowerModule(PLANTS["dc"])
+    module.set_limit(16)
+    module.insisted_a = insisted_a
+    module.step(5)
+    assert module.current_a == 0, "not started"
+    module.start()
+    module.step(5)
+    assert module.current_a == flows_a
+    module.stop()
+    module.step(5)
+    assert module.current_a == 0

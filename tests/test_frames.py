@@ -16,6 +16,7 @@ from evsim.frames import (
     MeasuredCurrent,
     SetLimit,
     StartCharging,
+    StateOfCharge,
     StopCharging,
     decode,
     encode,
@@ -27,6 +28,7 @@ FRAMES = st.one_of(
     st.just(StopCharging()),
     st.builds(SetLimit, AMPERES),
     st.builds(MeasuredCurrent, AMPERES),
+    st.integers(0, 255).map(lambda bits: StateOfCharge(bits / 2)),
 )
 
 
@@ -42,6 +44,7 @@ def test_a_frame_comes_back_as_it_was_sent(frame: Frame) -> None:
         (StopCharging(), 0x201, b""),
         (SetLimit(300), 0x210, b"\x2c\x01"),
         (MeasuredCurrent(0xFFFE), 0x300, b"\xfe\xff"),
+        (StateOfCharge(80.5), 0x310, b"\xa1"),
     ],
 )
 def test_the_bytes_are_those_of_the_table(frame: Frame, arbitration_id: int, data: bytes) -> None:
@@ -53,9 +56,7 @@ def test_the_bytes_are_those_of_the_table(frame: Frame, arbitration_id: int, dat
 @given(
     st.builds(
         can.Message,
-        arbitration_id=st.one_of(
-            st.sampled_from([0x200, 0x201, 0x210, 0x300]), st.integers(0, 0x1FFFFFFF)
-        ),
+        arbitration_id=st.one_of(st.sampled_from(list(frames.LENGTHS)), st.integers(0, 0x1FFFFFFF)),
         is_extended_id=st.booleans(),
         is_remote_frame=st.booleans(),
         is_error_frame=st.booleans(),
@@ -121,6 +122,13 @@ def test_a_measurement_is_rounded_to_the_nearest() -> None:
     assert MeasuredCurrent.nearest(1e6) == MeasuredCurrent(0xFFFF)
 
 
+def test_a_state_of_charge_is_rounded_to_half_a_percent() -> None:
+    assert StateOfCharge.nearest(0.2) == StateOfCharge(20.0)
+    assert StateOfCharge.nearest(0.2033) == StateOfCharge(20.5)
+    assert StateOfCharge.nearest(1.5) == StateOfCharge(100.0)
+    assert StateOfCharge.nearest(-1) == StateOfCharge(0.0)
+
+
 # ── charger.dbc says the same ────────────────────────────────────────────────────────────────
 
 DATABASE = Database()
@@ -135,9 +143,13 @@ def test_the_dbc_has_exactly_our_frames() -> None:
         0x201: ["ChargePoint"],
         0x210: ["ChargePoint"],
         0x300: ["Charger"],
+        0x310: ["Charger"],
     }
-    cycle_s = DATABASE.get_message_by_name("MeasuredCurrent").cycle_time
-    assert cycle_s == frames.CURRENT_PERIOD_S * 1000
+    for name, period_s in (
+        ("MeasuredCurrent", frames.CURRENT_PERIOD_S),
+        ("StateOfCharge", frames.STATE_OF_CHARGE_PERIOD_S),
+    ):
+        assert DATABASE.get_message_by_name(name).cycle_time == period_s * 1000
 
 
 @given(FRAMES)
@@ -159,6 +171,6 @@ def test_we_read_what_the_dbc_writes(frame: Frame) -> None:
     assert decode(message) == frame
 
 
-def values(frame: Frame) -> dict[str, int]:
+def values(frame: Frame) -> dict[str, float]:
     """Its signals by the names that the DBC gives them."""
     return {name: getattr(frame, name) for name in getattr(type(frame), "__slots__", ())}

@@ -14,7 +14,7 @@ from evsim.charge_point.meter import Meter
 from evsim.charge_point.transaction import Transaction
 from evsim.charger import Plant
 from evsim.clock import Clock
-from evsim.frames import Frame, MeasuredCurrent
+from evsim.frames import Frame, MeasuredCurrent, StateOfCharge
 
 #: A timer later than this: the process was suspended, or the machine is overloaded.
 SUSPENDED_S = 0.5
@@ -71,6 +71,8 @@ class Connector:
             self.meter.hear(frame.current_a, now_s)
             self.charger.hear(frame.current_a, now_s)
             self._update_status()
+        elif isinstance(frame, StateOfCharge):
+            self.meter.state_of_charge_percent = frame.percent
 
     async def start(self) -> None:
         """Let the charger deliver, as soon as its last stop allows."""

@@ -22,6 +22,8 @@ class Meter:
         self.plant = plant
         self.register_wh = register_wh
         self.current_a = 0
+        #: What the car says of its battery, %; None while it has said nothing.
+        self.state_of_charge_percent: float | None = None
         self._heard_at_s: float | None = None
         self._counted_until_s = 0.0
 
@@ -44,8 +46,8 @@ class Meter:
         self._counted_until_s = now_s
 
     def sampled_values(self) -> list[dict[str, str]]:
-        """Give the four measurands as a MeterValues message carries them."""
-        readings = (
+        """Give the measurands as a MeterValues message carries them."""
+        readings = [
             (Measurand.current_import, f"{self.current_a}", UnitOfMeasure.a),
             (Measurand.voltage, f"{self.plant.voltage_v:g}", UnitOfMeasure.v),
             (
@@ -58,7 +60,10 @@ class Meter:
                 f"{self.register_wh:.1f}",
                 UnitOfMeasure.wh,
             ),
-        )
+        ]
+        if self.state_of_charge_percent is not None:
+            charged = f"{self.state_of_charge_percent:g}"
+            readings.append((Measurand.soc, charged, UnitOfMeasure.percent))
         return [
             {
                 "value": value,
