@@ -1,7 +1,14 @@
-"""Errors that are the user's to mend: shown as one line, never as a traceback."""
+"""Errors that several parts know."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Says what was given, what was expected and what to do. The program ends with exit code 1."""
+    """The user can mend it: says what was given, what was expected and what to do.
+
+    Shown as one line, never as a traceback; the program ends with exit code 1.
+    """
+
+
+class RefusedError(Exception):
+    """A charge point refused what was asked, or did not do it."""

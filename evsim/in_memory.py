@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import can
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
-from websockets.frames import Close
+from websockets.frames import Close, CloseCode
 
 from evsim.can_node import CanNode
 from evsim.can_timing import frame_bits
@@ -41,7 +41,8 @@ class InMemoryConnection:
     def __init__(self) -> None:
         self._peer: InMemoryConnection | None = None
         self._inbox: deque[str | bytes] = deque()
-        self._changed = asyncio.Event()
+        self._arrived = asyncio.Event()  # a message here, or the end of all
+        self._room = asyncio.Event()  # at the other end, or the end of all
         self._closed: Close | None = None
         self._closed_by_us = False
 
@@ -60,29 +61,37 @@ class InMemoryConnection:
         while not self._inbox:
             if self._closed is not None:
                 self._raise_closed()
-            self._changed.clear()
-            await self._changed.wait()
+            self._arrived.clear()
+            await self._arrived.wait()
         message = self._inbox.popleft()
-        self.other_end._changed.set()
+        self.other_end._room.set()
         return message
 
     async def send(self, message: str | bytes) -> None:
         """Send a message; ConnectionClosed if that is too late."""
         while self._closed is None and len(self.other_end._inbox) >= BUFFERED_MESSAGES:
-            self._changed.clear()
-            await self._changed.wait()
+            self._room.clear()
+            await self._room.wait()
         if self._closed is not None:
             self._raise_closed()
         self.other_end._inbox.append(message)
-        self.other_end._changed.set()
+        self.other_end._arrived.set()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close both ends; what has been sent can still be received."""
+        self._end(Close(code, reason))
+
+    def _end(self, how: Close) -> None:
         if self._closed is None:
             self._closed_by_us = True
             for end in (self, self.other_end):
-                end._closed = Close(code, reason)
-                end._changed.set()
+                end._closed = how
+                end._arrived.set()
+                end._room.set()
+
+    def abort(self) -> None:
+        """Lose the connection without a farewell."""
+        self._end(Close(CloseCode.ABNORMAL_CLOSURE, ""))
 
     @property
     def close_code(self) -> int | None:
@@ -132,7 +141,9 @@ class InMemoryBus:
         if not senders:
             return
         self._busy = True
-        sender = min(senders, key=lambda port: port.waiting[0].arbitration_id)
+        sender = senders[0]
+        if len(senders) > 1:
+            sender = min(senders, key=lambda port: port.waiting[0].arbitration_id)
         message = sender.waiting.popleft()
         bits = frame_bits(
             message.arbitration_id,

@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections import deque
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from websockets.exceptions import ConnectionClosed
@@ -85,6 +86,12 @@ def _quantity(name: str, text: str, suffix: str) -> float:
     return number
 
 
+def abort(connection: Connection) -> None:
+    """Lose a connection without a farewell, live or in memory."""
+    transport: Any = getattr(connection, "transport", connection)
+    transport.abort()
+
+
 class FaultyConnection:
     """A connection seen through a bad network; close() it, or let the other end do so."""
 
@@ -99,7 +106,7 @@ class FaultyConnection:
         self._breaking: asyncio.TimerHandle | None = None
         if faults.loss_s < float("inf"):
             after_s = rng.exponential(faults.loss_s)
-            self._breaking = asyncio.get_running_loop().call_later(after_s, self._break)
+            self._breaking = asyncio.get_running_loop().call_later(after_s, abort, connection)
         self._closed: ConnectionClosed | None = None
 
     async def recv(self) -> str | bytes:
@@ -138,15 +145,6 @@ class FaultyConnection:
         except ConnectionClosed as error:
             self._closed = error
             self._in.end()
-
-    def _break(self) -> None:
-        """Lose the connection without a farewell, as far as the transport can."""
-        transport = getattr(self._connection, "transport", None)
-        if transport is not None:
-            transport.abort()
-        else:
-            self._sending.cancel()
-            self._sending = asyncio.create_task(self._connection.close(1006, "connection lost"))
 
     def _end(self) -> None:
         if self._breaking is not None:

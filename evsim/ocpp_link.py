@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import inspect
 import logging
+import uuid
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 import ocpp.exceptions
@@ -35,6 +35,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from evsim import ocpp_schemas
+from evsim.deadline import Deadlines
 from evsim.errors import UserError
 from evsim.ocpp_wire import (
     CALL,
@@ -44,6 +45,7 @@ from evsim.ocpp_wire import (
     dump,
     error_code,
     error_from_wire,
+    field_names,
     parse,
     to_snake_case,
     to_wire,
@@ -97,11 +99,11 @@ class NotConnectedError(ConnectionError):
     """A call() could not be made or answered, because there is no connection (any more)."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Call:
-    unique_id: str
-    action: str
-    payload: dict[str, Any]
+#: Called with (sent, message) for each message that this end sends or receives: the array of
+#: OCPP-J, or the text of what could not be read.
+Tap = Callable[[bool, list[Any] | str], None]
+#: What an @after handler is to do, if there is one.
+_After = Callable[[], object] | None
 
 
 class OcppLink(ChargePoint):
@@ -112,6 +114,7 @@ class OcppLink(ChargePoint):
     :param response_timeout: one deadline for a whole call(), s.
     :param rate: of the peer's CALLs that are answered, and of the messages that nobody asked for;
         None for no limit.
+    :param message_ids: gives the unique id of each CALL, whose str() counts.
     """
 
     def __init__(
@@ -121,14 +124,20 @@ class OcppLink(ChargePoint):
         response_timeout: float = RESPONSE_TIMEOUT_S,
         *,
         rate: Rate | None = None,
+        message_ids: Callable[[], object] = uuid.uuid4,
     ) -> None:
         super().__init__(id, connection, response_timeout, log)  # type: ignore[no-untyped-call]
         self.rate = rate
+        self._deadlines = Deadlines(response_timeout)
+        self._message_ids = message_ids
+        #: For recorders. A tap sees everything, keys too; it must change nothing and not fail.
+        self.taps: list[Tap] = []
         #: How often each kind of trouble was met; each is logged the first time.
         self.troubles: Counter[str] = Counter()
         self._connected = False
         self._pending: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._to_answer: asyncio.Queue[_Call | str] = asyncio.Queue(MAX_WAITING_CALLS)
+        #: CALLs, and the CALLERRORs that are the ready replies to what could not be read.
+        self._to_answer: asyncio.Queue[list[Any]] = asyncio.Queue(MAX_WAITING_CALLS)
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -184,15 +193,18 @@ class OcppLink(ChargePoint):
         try:
             message = parse(raw)
         except UnreadableError as error:
+            text = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
+            self._tap(text, sent=False)
             self._note_trouble("unreadable message", str(error))
             fault = FormationViolationError(str(error))
             if not error.wants_reply:
                 return self._resolve(error.unique_id, fault)
             self._to_answer.put_nowait(call_error(error.unique_id, fault))
             return True
+        self._tap(message, sent=False)
         kind, unique_id = message[0], message[1]
         if kind == CALL:
-            self._to_answer.put_nowait(_Call(unique_id, message[2], message[3]))
+            self._to_answer.put_nowait(message)
             return True
         answer = message[2] if kind == CALL_RESULT else error_from_wire(*message[2:])
         return self._resolve(unique_id, answer)
@@ -238,33 +250,40 @@ class OcppLink(ChargePoint):
         bucket = TokenBucket(self.rate, loop.time()) if self.rate else None
         while True:
             request = await self._to_answer.get()
-            if bucket:
-                await asyncio.sleep(bucket.reserve(loop.time()))
-            if isinstance(request, str):  # the ready reply to what could not be read
-                reply, after = request, None
+            if bucket is not None and (wait_s := bucket.reserve(loop.time())) > 0:
+                await asyncio.sleep(wait_s)
+            after: _After = None
+            if request[0] == CALL:
+                reply, frame, after = await self._answer(request)
             else:
-                reply, after = await self._answer(request)
-            if not await self._reply(connection, reply):
+                reply, frame = request, dump(request)
+            if not await self._reply(connection, reply, frame):
                 return
             if after is not None:
                 self._run_after(after)
 
-    async def _answer(self, request: _Call) -> tuple[str, Callable[[], object] | None]:
-        """Give the reply to a CALL, and what its @after handler is to do."""
+    async def _answer(self, request: list[Any]) -> tuple[list[Any], str, _After]:
+        """Give the reply to a CALL, the same as text, and what its @after handler is to do."""
+        _, unique_id, action, payload = request
+        error: OCPPError
         try:
-            return await self._handle(request)
-        except OCPPError as error:
-            log.warning("%s: %s answered with %s", self.id, request.action, error_code(error))
-            return call_error(request.unique_id, error), None
-        except UserError as error:  # e.g. the disk is full: whoever runs this can mend it
-            log.error("%s: %s not processed: %s", self.id, request.action, error)  # noqa: TRY400
-            return call_error(request.unique_id, InternalError()), None
+            reply, after = await self._handle(unique_id, action, payload)
+            return reply, dump(reply), after
+        except OCPPError as refusal:
+            log.warning("%s: %s answered with %s", self.id, action, error_code(refusal))
+            error = refusal
+        except UserError as trouble:  # e.g. the disk is full: whoever runs this can mend it
+            log.error("%s: %s not processed: %s", self.id, action, trouble)  # noqa: TRY400
+            error = InternalError()
         except Exception:
-            log.exception("%s: the handler of %s failed", self.id, request.action)
-            return call_error(request.unique_id, InternalError()), None
+            log.exception("%s: the handler of %s failed", self.id, action)
+            error = InternalError()
+        reply = call_error(unique_id, error)
+        return reply, dump(reply), None
 
-    async def _handle(self, request: _Call) -> tuple[str, Callable[[], object] | None]:
-        action = request.action
+    async def _handle(
+        self, unique_id: str, action: str, payload: dict[str, Any]
+    ) -> tuple[list[Any], _After]:
         if action not in ocpp_schemas.ACTIONS:
             raise ocpp.exceptions.NotImplementedError(f"{visible_name(action)} is not of OCPP 1.6")
         routes = self.route_map.get(action, {})
@@ -272,39 +291,41 @@ class OcppLink(ChargePoint):
             raise ocpp.exceptions.NotSupportedError(f"{action} is known, but not supported here")
         validate = not routes.get("_skip_schema_validation", False)
         if validate:
-            ocpp_schemas.check_request(action, request.payload)
-        arguments = to_snake_case(request.payload)
-        response = _invoke(routes["_on_action"], arguments, request.unique_id)
-        if inspect.isawaitable(response):
+            ocpp_schemas.check_request(action, payload)
+        arguments = to_snake_case(payload)
+        response = _invoke(routes["_on_action"], arguments, unique_id)
+        if field_names(type(response)) is None and inspect.isawaitable(response):
             response = await response
-        if not dataclasses.is_dataclass(response):
+        if field_names(type(response)) is None:
             raise TypeError(f"the handler of {action} returned {type(response).__name__}")
-        payload = to_wire(response)
+        answer = to_wire(response)
         if validate:
             try:
-                ocpp_schemas.check_response(action, payload)
+                ocpp_schemas.check_response(action, answer)
             except OCPPError as error:
                 raise ValueError(f"the handler's response is invalid: {error}") from error
-        reply = dump([CALL_RESULT, request.unique_id, payload])
         after = routes.get("_after_action")
-        if after is None:
-            return reply, None
-        return reply, functools.partial(_invoke, after, arguments, request.unique_id)
+        if after is not None:
+            after = functools.partial(_invoke, after, arguments, unique_id)
+        return [CALL_RESULT, unique_id, answer], after
 
     def _run_after(self, after: Callable[[], object]) -> None:
-        """Start an @after handler; what it raises is logged and harms nothing."""
+        """Run an @after handler, as a task if it waits; what it raises is logged, no more."""
+        try:
+            result = after()
+        except Exception:
+            log.exception("%s: an @after handler failed", self.id)
+            return
+        if result is not None and inspect.isawaitable(result):
+            self.run_in_background(self._await_after(result))
 
-        async def run() -> None:
-            try:
-                result = after()
-                if inspect.isawaitable(result):
-                    await result
-            except (NotConnectedError, TimeoutError, OCPPError) as error:
-                log.warning("%s: after answering: %s", self.id, error)
-            except Exception:
-                log.exception("%s: an @after handler failed", self.id)
-
-        self.run_in_background(run())
+    async def _await_after(self, result: Awaitable[object]) -> None:
+        try:
+            await result
+        except (NotConnectedError, TimeoutError, OCPPError) as error:
+            log.warning("%s: after answering: %s", self.id, error)
+        except Exception:
+            log.exception("%s: an @after handler failed", self.id)
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` as a task that is kept referenced until it is done; its failure is logged."""
@@ -320,12 +341,13 @@ class OcppLink(ChargePoint):
         task.add_done_callback(done)
         return task
 
-    async def _reply(self, connection: Connection, reply: str) -> bool:
+    async def _reply(self, connection: Connection, reply: list[Any], frame: str) -> bool:
         """Send a reply; False if the connection is closed or the peer doesn't read."""
-        self._log_frame("sends", reply)
+        self._tap(reply, sent=True)
+        self._log_frame("sends", frame)
         try:
-            async with asyncio.timeout(self._response_timeout):
-                await connection.send(reply)
+            with self._deadlines.begin():
+                await connection.send(frame)
         except ConnectionClosed:
             return False
         except TimeoutError:
@@ -352,14 +374,15 @@ class OcppLink(ChargePoint):
         wire = to_wire(payload)
         if not skip_schema_validation:
             ocpp_schemas.check_request(action, wire)
-        unique_id = str(self._unique_id_generator()) if unique_id is None else unique_id
-        frame = dump([CALL, unique_id, action, wire])
+        unique_id = str(self._message_ids()) if unique_id is None else unique_id
+        message = [CALL, unique_id, action, wire]
+        frame = dump(message)
         try:
-            async with asyncio.timeout(self._response_timeout):
-                answer = await self._exchange(unique_id, frame, action)
+            with self._deadlines.begin():
+                answer = await self._exchange(message, frame)
         except TimeoutError:
             raise TimeoutError(
-                f"{self.id}: no answer to {action} within {self._response_timeout:g} s"
+                f"{self.id}: no answer to {action} within {self._deadlines.limit_s:g} s"
             ) from None
         except OCPPError as error:
             if suppress:
@@ -369,12 +392,13 @@ class OcppLink(ChargePoint):
         if not skip_schema_validation:
             ocpp_schemas.check_response(action, answer)
         response_class = getattr(self._call_result, action)
-        known = {field.name for field in dataclasses.fields(response_class)}
+        known = field_names(response_class) or ()
         arguments = {key: v for key, v in to_snake_case(answer).items() if key in known}
         return response_class(**arguments)
 
-    async def _exchange(self, unique_id: str, frame: str, action: str) -> dict[str, Any]:
+    async def _exchange(self, message: list[Any], frame: str) -> dict[str, Any]:
         """Send one CALL, when it is its turn, and wait for its answer."""
+        _, unique_id, action, _ = message
         async with self._call_lock:
             if not self._connected:
                 raise NotConnectedError(f"{self.id} is not connected; {action} was not sent")
@@ -383,6 +407,7 @@ class OcppLink(ChargePoint):
             future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             self._pending[unique_id] = future
             try:
+                self._tap(message, sent=True)
                 self._log_frame("sends", frame)
                 await self._connection.send(frame)
                 return await future
@@ -401,7 +426,11 @@ class OcppLink(ChargePoint):
                 )
         self._pending.clear()
 
-    # ── Logging ──────────────────────────────────────────────────────────────────────────────
+    # ── Taps and logging ─────────────────────────────────────────────────────────────────────────
+
+    def _tap(self, message: list[Any] | str, *, sent: bool) -> None:
+        for tap in self.taps:
+            tap(sent, message)
 
     def _note_trouble(self, kind: str, text: str) -> None:
         self.troubles[kind] += 1

@@ -16,6 +16,8 @@ CALL, CALL_RESULT, CALL_ERROR = 2, 3, 4
 UNREADABLE_ID = "-1"
 LONGEST_ID = 36
 LONGEST_DESCRIPTION = 255
+#: What most values are: there is nothing in them to be turned.
+_SCALARS = (str, int, float)
 
 
 class UnreadableError(Exception):
@@ -48,7 +50,9 @@ def parse(raw: str | bytes) -> list[Any]:
         raise UnreadableError("a binary message; OCPP-J is text")
     try:
         message = _DECODER.decode(raw)
-        if "\\ud" in raw.lower():  # half a surrogate pair is no text: nothing could store it
+        if (
+            "\\" in raw and "\\ud" in raw.lower()
+        ):  # half a surrogate pair is no text: nothing could store it
             json.dumps(message, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"not JSON that can be read ({type(error).__name__})") from error
@@ -98,11 +102,10 @@ def explain(error: Exception) -> str:
     return str(error)
 
 
-def call_error(unique_id: str, error: OCPPError) -> str:
-    """Write a CALLERROR; nothing of the payload is echoed."""
-    return dump(
-        [CALL_ERROR, unique_id, error_code(error), str(error.description)[:LONGEST_DESCRIPTION], {}]
-    )
+def call_error(unique_id: str, error: OCPPError) -> list[Any]:
+    """Make a CALLERROR; nothing of the payload is echoed."""
+    description = str(error.description)[:LONGEST_DESCRIPTION]
+    return [CALL_ERROR, unique_id, error_code(error), description, {}]
 
 
 def dump(message: list[Any]) -> str:
@@ -120,13 +123,34 @@ def _snake(key: str) -> str:
     return str(next(iter(camel_to_snake_case({key: None}))))
 
 
+_FIELD_NAMES: dict[type, tuple[str, ...] | None] = {}
+
+
+def field_names(kind: type) -> tuple[str, ...] | None:
+    """Give the names of a dataclass's fields, looked up once; None for any other class."""
+    if kind not in _FIELD_NAMES:
+        names = (
+            (f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+        )
+        _FIELD_NAMES[kind] = tuple(names) if names is not None else None
+    return _FIELD_NAMES[kind]
+
+
 def to_wire(value: Any) -> Any:
     """Turn dataclasses and snake_case dictionaries into JSON values, without what is None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs: Any = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {_camel(key): to_wire(v) for key, v in pairs if v is not None}
-    if isinstance(value, Mapping):
-        return {_camel(key): to_wire(v) for key, v in value.items() if v is not None}
+    names = field_names(type(value))
+    if names is not None:
+        return {
+            _camel(name): v if isinstance(v, _SCALARS) else to_wire(v)
+            for name in names
+            if (v := getattr(value, name)) is not None
+        }
+    if isinstance(value, dict | Mapping):
+        return {
+            _camel(key): v if isinstance(v, _SCALARS) else to_wire(v)
+            for key, v in value.items()
+            if v is not None
+        }
     if isinstance(value, list | tuple):
         return [to_wire(v) for v in value if v is not None]
     return value
@@ -135,7 +159,10 @@ def to_wire(value: Any) -> Any:
 def to_snake_case(value: Any) -> Any:
     """Turn the keys of JSON values into the names that Python handlers use."""
     if isinstance(value, dict):
-        return {_snake(key): to_snake_case(v) for key, v in value.items()}
+        return {
+            _snake(key): v if isinstance(v, _SCALARS) else to_snake_case(v)
+            for key, v in value.items()
+        }
     if isinstance(value, list):
         return [to_snake_case(v) for v in value]
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,27 +45,43 @@ class Database(sqlite3.Connection):
         Raises StorageError with one line if that cannot be: the disk is full, or the file was
         removed and what is written would be gone with the end of the process.
         """
-        if not self._is_in_place():
-            raise StorageError(f"{self.path} was removed while it was in use; start again")
+        self._check_place()
         try:
-            with self:
-                self.execute("BEGIN IMMEDIATE")
+            self.execute("BEGIN IMMEDIATE")
+            try:
                 yield
+                self.commit()
+            except BaseException:
+                self.rollback()
+                raise
         except sqlite3.Error as error:
-            raise StorageError(
-                f"cannot write {self.path}: {error}; is the disk full? "
-                "Nothing that was written before is lost"
-            ) from error
+            raise self._not_written(error) from error
+
+    def write(self, statement: str, parameters: Sequence[object]) -> sqlite3.Cursor:
+        """Commit one statement, as writing() does: alone, it is a transaction by itself."""
+        self._check_place()
+        try:
+            return self.execute(statement, parameters)
+        except sqlite3.Error as error:
+            raise self._not_written(error) from error
+
+    def _check_place(self) -> None:
+        if self._file is not None and not self._is_in_place(self._file):
+            raise StorageError(f"{self.path} was removed while it was in use; start again")
+
+    def _not_written(self, error: sqlite3.Error) -> StorageError:
+        return StorageError(
+            f"cannot write {self.path}: {error}; is the disk full? "
+            "Nothing that was written before is lost"
+        )
 
     def note_file(self, path: Path) -> None:
         """Remember which file it is."""
         self.path, self._file = path, None if path == IN_MEMORY else path.stat()
 
-    def _is_in_place(self) -> bool:
-        if self._file is None:
-            return True
+    def _is_in_place(self, file: os.stat_result) -> bool:
         try:
-            return os.path.samestat(self._file, self.path.stat())
+            return os.path.samestat(file, self.path.stat())
         except OSError:
             return False
 

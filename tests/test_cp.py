@@ -539,7 +539,7 @@ def test_a_start_that_comes_during_the_exit_is_rejected(tmp_path: Path) -> None:
 def test_one_message_that_is_never_answered_does_not_block_the_rest(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path) as it:
-            it.cp._response_timeout = 5
+            it.cp._deadlines.limit_s = 5
             await it.connect()
             await it.central.start_remotely()
             await asyncio.sleep(0.5)

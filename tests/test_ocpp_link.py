@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -22,9 +24,14 @@ from ocpp.v16.enums import Action, AuthorizationStatus, RegistrationStatus
 from websockets.exceptions import ConnectionClosed
 
 from evsim import virtual_time
+from evsim.central_system.ledger import Ledger
+from evsim.central_system.station import Station as AskedStation
+from evsim.charge_point.session import SessionLink
+from evsim.clock import utc_now
 from evsim.in_memory import BUFFERED_MESSAGES, InMemoryConnection, websocket_pair
 from evsim.ocpp_link import MAX_WAITING_CALLS, NotConnectedError, OcppLink, after, on
 from evsim.rate_limit import Rate
+from evsim.sqlite import IN_MEMORY
 
 NOW = "2026-01-01T00:00:00.000Z"
 HEARTBEAT = [2, "1", "Heartbeat", {}]
@@ -347,6 +354,66 @@ def test_a_link_serves_one_connection_after_another() -> None:
                 with pytest.raises(RuntimeError, match="already"):
                     await link.serve(websocket_pair()[0])
             assert not link.connected
+
+    run(test())
+
+
+# ── Taps, and ids of one's own ───────────────────────────────────────────────────────────────
+
+
+def test_a_tap_sees_every_message_that_is_sent_or_received() -> None:
+    async def test() -> None:
+        link = Central("CP_1")
+        seen: list[tuple[bool, list[Any] | str]] = []
+        link.taps.append(lambda sent, message: seen.append((sent, message)))
+        async with raw_peer(link) as peer:
+            await ask(peer, HEARTBEAT)
+            await ask(peer, "no JSON")
+            await ask(peer, b"\xff")
+            task, unique_id = await pending_call(link, peer)
+            await peer.send(json.dumps([3, unique_id, {}]))
+            await task
+        unreadable = "not JSON that can be read (JSONDecodeError)"
+        assert seen == [
+            (False, HEARTBEAT),
+            (True, [3, "1", {"currentTime": NOW}]),
+            (False, "no JSON"),
+            (True, [4, "-1", "FormationViolation", unreadable, {}]),
+            (False, "\ufffd"),
+            (True, [4, "-1", "FormationViolation", "a binary message; OCPP-J is text", {}]),
+            (True, [2, unique_id, "GetConfiguration", {}]),
+            (False, [3, unique_id, {}]),
+        ]
+
+    run(test())
+
+
+def make_station(message_ids: Callable[[], object]) -> OcppLink:
+    with closing(Ledger(IN_MEMORY)) as ledger:
+        rate = Rate(per_s=10, burst=10)
+        return AskedStation("CP_1", ledger=ledger, rate=rate, message_ids=message_ids)
+
+
+@pytest.mark.parametrize(
+    "make_link",
+    [
+        lambda ids: OcppLink("CP_1", message_ids=ids),
+        lambda ids: SessionLink("CP_1", vendor="v", model="m", now=utc_now, message_ids=ids),
+        make_station,
+    ],
+    ids=["link", "charge point", "central system"],
+)
+def test_the_ids_of_calls_can_be_chosen(
+    make_link: Callable[[Callable[[], object]], OcppLink],
+) -> None:
+    async def test() -> None:
+        link = make_link(itertools.count(7).__next__)
+        async with raw_peer(link) as peer:
+            for expected in ("7", "8"):
+                task, unique_id = await pending_call(link, peer)
+                assert unique_id == expected
+                await peer.send(json.dumps([3, unique_id, {}]))
+                await task
 
     run(test())
 

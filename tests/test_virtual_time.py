@@ -48,3 +48,34 @@ def test_a_stuck_program_says_so() -> None:
 
     with pytest.raises(StuckError, match="no timer"):
         virtual_time.run(main())
+
+
+def test_what_is_due_at_the_same_time_comes_in_the_order_it_was_set() -> None:
+    async def main() -> list[int]:
+        loop, come = asyncio.get_running_loop(), list[int]()
+        for number in range(100):
+            loop.call_at(1.0, come.append, number)
+        await asyncio.sleep(2)
+        return come
+
+    assert virtual_time.run(main()) == list(range(100))
+
+
+def test_a_cancelled_timer_neither_rings_nor_moves_the_clock() -> None:
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        loop.call_at(5.0, pytest.fail, "cancelled").cancel()
+        loop.call_at(0.5, loop.call_at(1.0, pytest.fail, "cancelled").cancel)
+        await asyncio.sleep(2)
+        return loop.time()
+
+    assert virtual_time.run(main()) == 2
+
+
+def test_an_error_in_a_callback_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+        await asyncio.sleep(1)
+
+    virtual_time.run(main())
+    assert "ZeroDivisionError" in caplog.text

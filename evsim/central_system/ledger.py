@@ -93,6 +93,9 @@ class Ledger:
 
     def _write(self, statement: str, *rows: tuple[object, ...]) -> None:
         """Commit a statement, for each of the rows."""
+        if len(rows) == 1:
+            self._database.write(statement, rows[0])
+            return
         with self._database.writing():
             self._database.executemany(statement, rows)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import uuid
+from collections.abc import Callable
 
 from ocpp.v16 import call
 from ocpp.v16.enums import (
@@ -17,18 +19,17 @@ from ocpp.v16.enums import (
 )
 
 from evsim.central_system.ledger import Ledger
+from evsim.errors import RefusedError
 from evsim.ocpp_link import OcppLink
 from evsim.rate_limit import Rate
 from evsim.security import KEY_BYTES, digest
 
 #: Transactions of one charge point that are kept in mind; it may invent more.
 MOST_RUNNING = 100
+#: A StartTransaction that is not there so soon after the start was accepted is no matter yet.
+SOON_S = 0.5
 
 log = logging.getLogger("evsim.csms")
-
-
-class RefusedError(Exception):
-    """A charge point refused what was asked, or did not do it."""
 
 
 class Station(OcppLink):
@@ -48,14 +49,21 @@ class Station(OcppLink):
         rate: Rate,
         answer_timeout_s: float = 10.0,
         transaction_timeout_s: float = 10.0,
+        message_ids: Callable[[], object] = uuid.uuid4,
     ) -> None:
-        super().__init__(charge_point_id, response_timeout=answer_timeout_s, rate=rate)
+        super().__init__(
+            charge_point_id,
+            response_timeout=answer_timeout_s,
+            rate=rate,
+            message_ids=message_ids,
+        )
         self.ledger = ledger
         self.transaction_timeout_s = transaction_timeout_s
         #: Transactions that have not been stopped, as recorded or as its meter values name them.
         self.running = set(ledger.open_transactions(charge_point_id)[-MOST_RUNNING:])
         self._started: asyncio.Future[int] | None = None
         self._start_asked: tuple[int, str] | None = None
+        self._start_accepted_at_s = 0.0
         self._stopped = asyncio.Event()
 
     def note_running(self, transaction_id: int) -> None:
@@ -101,6 +109,7 @@ class Station(OcppLink):
         answer = await self.call(call.RemoteStartTransaction(id_tag, connector_id))
         if answer.status != RemoteStartStopStatus.accepted:
             raise RefusedError(f"the start was answered with {answer.status}")
+        self._start_accepted_at_s = asyncio.get_running_loop().time()
 
     async def started_transaction(self) -> int:
         """Give the id of the transaction that remote_start() began; wait for it if need be.
@@ -109,7 +118,9 @@ class Station(OcppLink):
         """
         if self._started is None:
             raise RefusedError("no start was asked for")
-        if not self._started.done():
+        if self._started.done():
+            return self._started.result()
+        if asyncio.get_running_loop().time() - self._start_accepted_at_s > SOON_S:
             log.warning(
                 "%s: no StartTransaction yet; waiting for it up to %g s",
                 self.id,

@@ -187,6 +187,7 @@ class ProfileStore:
     """The profiles of a charge point with one connector."""
 
     def __init__(self) -> None:
+        #: Those that go before others come first.
         self._profiles: list[Profile] = []
 
     def put(self, profile: Profile) -> None:
@@ -197,7 +198,10 @@ class ProfileStore:
         kept = [p for p in self._profiles if not _replaces(profile, p)]
         if len(kept) >= MAX_PROFILES:
             raise ProfileError(f"there are {MAX_PROFILES} profiles already")
-        self._profiles = [*kept, profile]
+        # A profile of the connector goes before one of connector 0, then the stack level counts.
+        self._profiles = sorted(
+            [*kept, profile], key=lambda p: (p.connector_id, p.stack_level), reverse=True
+        )
 
     def end_transaction(self) -> None:
         """Drop the TxProfiles: they end with their transaction."""
@@ -226,14 +230,12 @@ class ProfileStore:
     def _of(
         self, purpose: ChargingProfilePurposeType, now: datetime, transaction: Transaction | None
     ) -> float | None:
-        # A profile of the connector goes before one of connector 0, then the stack level counts.
-        candidates = sorted(
-            (p for p in self._profiles if p.purpose == purpose),
-            key=lambda p: (p.connector_id, p.stack_level),
-            reverse=True,
-        )
-        limits = (p.limit_a(now, transaction) for p in candidates)
-        return next((limit for limit in limits if limit is not None), None)
+        for profile in self._profiles:
+            if profile.purpose == purpose:
+                limit_a = profile.limit_a(now, transaction)
+                if limit_a is not None:
+                    return limit_a
+        return None
 
 
 def _replaces(new: Profile, old: Profile) -> bool:

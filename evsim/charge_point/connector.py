@@ -52,8 +52,10 @@ class Connector:
         self._phase = ChargePointStatus.available
         self._report = report
         self._now = now
-        self._profiles_changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        #: When follow_profiles() next looks, if nothing wakes it up.
+        self._looks_at_s = self._loop.time()
+        self._wake_up = asyncio.Event()
         self.charger = ChargerControl(
             send,
             plant.rated_max_a,
@@ -107,20 +109,26 @@ class Connector:
         if self.charger.set_limit(limit_a, again=again):
             log.info("limit %d A", self.charger.limit.limit_a)
         self._update_status()
-        self._profiles_changed.set()
+        if self._loop.time() + self._unchanged_for_s() < self._looks_at_s:
+            self._wake_up.set()
 
     async def follow_profiles(self) -> None:
         """Apply the limit anew at each boundary of a schedule, for ever."""
         while True:
-            self._profiles_changed.clear()
-            now = self._now()
-            change = self.profiles.next_change(now, self.transaction)
-            wait_s = (change - now).total_seconds() if change else LOOK_AT_CLOCK_S
+            self._wake_up.clear()
+            self._looks_at_s = self._loop.time() + self._unchanged_for_s()
             try:
-                async with asyncio.timeout(min(wait_s, LOOK_AT_CLOCK_S)):
-                    await self._profiles_changed.wait()
+                async with asyncio.timeout_at(self._looks_at_s):
+                    await self._wake_up.wait()
             except TimeoutError:
                 self.apply_limit(again=False)
+
+    def _unchanged_for_s(self) -> float:
+        """Return how long the limit stays as it is, at most LOOK_AT_CLOCK_S."""
+        now = self._now()
+        change = self.profiles.next_change(now, self.transaction)
+        wait_s = (change - now).total_seconds() if change else LOOK_AT_CLOCK_S
+        return min(wait_s, LOOK_AT_CLOCK_S)
 
     # ── Status ───────────────────────────────────────────────────────────────────────────────
 

@@ -159,8 +159,9 @@ class Ledger:
         row = self._database.execute(
             "SELECT number, local_id, action, payload, failures, transaction_id"
             " FROM messages JOIN transactions USING (local_id)"
-            " WHERE local_id NOT IN (SELECT value FROM json_each(?)) ORDER BY number LIMIT 1",
-            (json.dumps([*besides]),),
+            + (" WHERE local_id NOT IN (SELECT value FROM json_each(:besides))" if besides else "")
+            + " ORDER BY number LIMIT 1",
+            {"besides": json.dumps([*besides])} if besides else {},
         ).fetchone()
         if row is None:
             return None
@@ -172,8 +173,12 @@ class Ledger:
 
     def delivered(self, message: Message, transaction_id: int | None = None) -> None:
         """Forget a message that has been answered; a StartTransaction's answer brings the id."""
+        forget = "DELETE FROM messages WHERE number = ?"
+        if message.action == "MeterValues":
+            self._database.write(forget, (message.number,))
+            return
         with self._database.writing():
-            self._database.execute("DELETE FROM messages WHERE number = ?", (message.number,))
+            self._database.execute(forget, (message.number,))
             if transaction_id is not None:
                 self._database.execute(
                     "UPDATE transactions SET transaction_id = ? WHERE local_id = ?",
@@ -186,10 +191,9 @@ class Ledger:
 
     def failed(self, message: Message) -> None:
         """Count a failure of the central system to process a message."""
-        with self._database.writing():
-            self._database.execute(
-                "UPDATE messages SET failures = failures + 1 WHERE number = ?", (message.number,)
-            )
+        self._database.write(
+            "UPDATE messages SET failures = failures + 1 WHERE number = ?", (message.number,)
+        )
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────
 
@@ -214,8 +218,7 @@ class Ledger:
 
     def set_setting(self, name: str, value: str) -> None:
         """Keep what the central system has set."""
-        with self._database.writing():
-            self._database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+        self._database.write("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
     def open_transactions(self) -> list[OpenTransaction]:
         """Give the transactions that were begun and not ended."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
+from collections.abc import Callable
 from typing import Any
 
 from ocpp.exceptions import OCPPError
@@ -36,8 +38,16 @@ class SessionLink(OcppLink):
     reconnect does not boot again; after one, only the current statuses are reported.
     """
 
-    def __init__(self, charge_point_id: str, *, vendor: str, model: str, now: Clock) -> None:
-        super().__init__(charge_point_id, rate=MESSAGE_RATE)
+    def __init__(
+        self,
+        charge_point_id: str,
+        *,
+        vendor: str,
+        model: str,
+        now: Clock,
+        message_ids: Callable[[], object] = uuid.uuid4,
+    ) -> None:
+        super().__init__(charge_point_id, rate=MESSAGE_RATE, message_ids=message_ids)
         self.now = now
         self.accepted = False
         self._boot_notification = call.BootNotification(

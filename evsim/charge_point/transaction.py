@@ -28,6 +28,8 @@ class Transaction:
 
     async def wait_for_id(self, timeout_s: float) -> None:
         """Wait until the central system has given the id, or won't for now; no longer than that."""
+        if self.decided.is_set():
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self.decided.wait()
