@@ -12,12 +12,14 @@ import evsim.installed  # noqa: F401 - first: says how to install what is missin
 import argparse
 import asyncio
 import contextlib
+import functools
 import logging
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import numpy as np
 from ocpp.v16 import call_result
@@ -49,6 +51,8 @@ from evsim.charge_point.session import SessionLink
 from evsim.charge_point.transaction import Transaction
 from evsim.charger import DEFAULT_PLANT, PLANTS, Plant
 from evsim.clock import Clock, to_ocpp, utc_now
+from evsim.live.options import add_record_argument
+from evsim.live.recording import Recording
 from evsim.network_faults import FaultyConnection, parse_faults
 from evsim.ocpp_client import keep_connected
 from evsim.ocpp_link import Connection, after, on
@@ -81,8 +85,11 @@ class ChargePoint(SessionLink):
         credentials: Credentials | None = None,
         meter_interval_s: float = 1.0,
         now: Clock = utc_now,
+        message_ids: Callable[[], object] = uuid4,
     ) -> None:
-        super().__init__(charge_point_id, vendor=VENDOR, model=MODEL, now=now)
+        super().__init__(
+            charge_point_id, vendor=VENDOR, model=MODEL, now=now, message_ids=message_ids
+        )
         self.ledger = ledger
         self.credentials = credentials
         self.meter_interval_s = meter_interval_s
@@ -341,6 +348,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--seed", type=console.seed, default=1, help="of --network-faults (default: %(default)s)"
     )
+    add_record_argument(parser, "record the CAN bus in DIR/can.log")
     add_bus_arguments(parser)
     add_security_arguments(parser)
     options = parser.parse_args(arguments)
@@ -375,10 +383,13 @@ async def main(options: argparse.Namespace) -> None:
             faulty = FaultyConnection(connection, faults, rng) if options.network_faults else None
             await charge_point.talk(faulty or connection)
 
-        with node:
+        with Recording(options.record, can=True) as recording, node:
+            if recording.is_on:
+                node.taps.append(functools.partial(recording.can, options.id))
             await charge_point.run(
                 keep_connected(credentials.endpoint, talk, rng=np.random.default_rng()),
                 node.watch(),
+                recording.watch(),
             )
 
 

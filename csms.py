@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """An OCPP 1.6-J central system that plays an anomaly with every charge point that boots.
 
-The anomaly is send_anomaly() below: change its limits and waits, and the pattern changes.
+The anomaly is send_anomaly() below: change its limits and waits, and the pattern changes. --anomaly
+plays another one of the catalogue instead.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ import evsim.installed  # noqa: F401 - first: says how to install what is missin
 
 import argparse
 import asyncio
+import functools
 import ipaddress
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from uuid import uuid4
 
 from ocpp.exceptions import OCPPError
 from ocpp.v16 import call_result
 from ocpp.v16.datatypes import IdTagInfo
 from ocpp.v16.enums import (
     Action,
+    AuthorizationStatus,
     DataTransferStatus,
     RegistrationStatus,
 )
@@ -37,9 +41,14 @@ from evsim.central_system.admission import (
 )
 from evsim.central_system.ledger import Ledger
 from evsim.central_system.server import OcppServer
-from evsim.central_system.station import RefusedError, Station
+from evsim.central_system.station import Station
 from evsim.clock import Clock, to_ocpp, utc_now
-from evsim.errors import UserError
+from evsim.errors import RefusedError, UserError
+from evsim.live.central_stage import CentralStage
+from evsim.live.options import add_live_arguments, has, playing_from
+from evsim.live.recording import Recording
+from evsim.man_in_the_middle import ManInTheMiddle
+from evsim.network_faults import abort
 from evsim.ocpp_link import Connection, NotConnectedError, after, on
 from evsim.ocpp_wire import explain
 from evsim.rate_limit import Rate
@@ -56,7 +65,7 @@ AFTER_START_S = 2.0  # step 3
 AFTER_STOP_S = 3.0  # step 4
 SHORTEST_PAUSE_S = 1.0  # after a cycle that ended early, whatever AFTER_STOP_S is
 
-ID_TAG = "ANOMALY"
+ID_TAG = "USER"
 CONNECTOR = 1
 HEARTBEAT_INTERVAL_S = 10
 MESSAGE_RATE = Rate(per_s=50, burst=500)  # of one charge point's CALLs; more are answered later
@@ -118,6 +127,7 @@ class ChargePoint(Station):
         ledger: Ledger,
         begin: Callable[[ChargePoint], Coroutine[Any, Any, None]],
         now: Clock = utc_now,
+        message_ids: Callable[[], object] = uuid4,
     ) -> None:
         super().__init__(
             charge_point_id,
@@ -125,6 +135,7 @@ class ChargePoint(Station):
             rate=MESSAGE_RATE,
             answer_timeout_s=ANSWER_TIMEOUT_S,
             transaction_timeout_s=TRANSACTION_TIMEOUT_S,
+            message_ids=message_ids,
         )
         self.now = now
         self.begin = begin  # what to do with it once it has booted or is back
@@ -244,10 +255,24 @@ class ChargePoint(Station):
             self._run = self.run_in_background(self.begin(self))
 
 
+class LinkRecorder(Protocol):
+    """Who records the OCPP links: evsim.recording has one."""
+
+    def ocpp(self, charge_point_id: str, sent: bool, message: list[Any] | str) -> None:
+        """Take a message that we sent or received, as OcppLink.taps has it."""
+
+    def link(self, charge_point_id: str, event: str) -> None:
+        """Take note that a connection is there, or is not any more."""
+
+
 class CentralSystem:
     """The connected charge points, by id; what outlives a connection is in the ledger.
 
     :param cycles: of the anomaly with each charge point; None for ever, 0 for none.
+    :param play: what to do with a charge point that has booted, in place of these cycles.
+    :param record: takes what goes over the links and how they begin and end.
+    :param wires: for the charge points whose link is in the hands of a man in the middle.
+    :param message_ids: gives the unique ids of our CALLs.
     :param rotate_keys: give each charge point a new AuthorizationKey, once.
     :param raise_to_profile: have each charge point raise its security profile, once.
     """
@@ -257,29 +282,53 @@ class CentralSystem:
         ledger: Ledger,
         *,
         cycles: int | None,
+        play: Callable[[ChargePoint], Awaitable[None]] | None = None,
+        record: LinkRecorder | None = None,
+        wires: Callable[[str], ManInTheMiddle | None] = lambda charge_point_id: None,
+        message_ids: Callable[[], object] = uuid4,
         rotate_keys: bool = False,
         raise_to_profile: int | None = None,
         now: Clock = utc_now,
     ) -> None:
         self.ledger = ledger
         self.cycles = cycles
+        self.play = play
+        self.record = record
+        self.wires = wires
+        self.message_ids = message_ids
         self.rotate_keys = rotate_keys
         self.raise_to_profile = raise_to_profile
         self.now = now
         self.charge_points: dict[str, ChargePoint] = {}
+        #: Cycles of each charge point since its boot.
+        self.played: Counter[str] = Counter()
         self._secured: set[str] = set()
-        self._played: Counter[str] = Counter()
 
     async def talk(self, charge_point_id: str, connection: Connection) -> None:
         """Hold the session with a charge point until its connection closes."""
+        wire = self.wires(charge_point_id)
+        if wire is not None:
+            if wire.is_cut:
+                abort(connection)
+                return
+            connection = wire.attach(connection)
         charge_point = ChargePoint(
-            charge_point_id, ledger=self.ledger, begin=self.begin, now=self.now
+            charge_point_id,
+            ledger=self.ledger,
+            begin=self.begin,
+            now=self.now,
+            message_ids=self.message_ids,
         )
         self.charge_points[charge_point_id] = charge_point
+        if self.record is not None:
+            charge_point.taps.append(functools.partial(self.record.ocpp, charge_point_id))
+            self.record.link(charge_point_id, "connected")
         try:
             await charge_point.talk(connection)
         finally:
             del self.charge_points[charge_point_id]
+            if self.record is not None:
+                self.record.link(charge_point_id, "disconnected")
 
     async def begin(self, charge_point: ChargePoint) -> None:
         """Do with a charge point that has booted, or is back, what is to be done."""
@@ -295,9 +344,11 @@ class CentralSystem:
             else:
                 return  # it connects anew with its new credentials, and everything begins then
         if charge_point.has_booted:
-            del self._played[charge_point.id]
-        if self.cycles != 0:
-            await repeat_anomaly(charge_point, self.cycles, self._played)
+            del self.played[charge_point.id]
+        if self.play is not None:
+            await self.play(charge_point)
+        elif self.cycles != 0:
+            await repeat_anomaly(charge_point, self.cycles, self.played)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -315,6 +366,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="play the anomaly N times for each charge point (default: for ever)",
     )
     pattern.add_argument("--no-anomaly", action="store_true", help="only serve charge points")
+    record = "record the OCPP links in DIR/ocpp.jsonl, and label what is played"
+    add_live_arguments(parser, benign=True, target=None, record=record)
     parser.add_argument(
         "--db",
         type=Path,
@@ -334,7 +387,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=(1, 2, 3),
         help="have each charge point raise its security profile when it boots",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.playing = playing_from(parser, options, "csms.py")
+    if options.no_anomaly and (has(options, "anomaly") or has(options, "benign")):
+        parser.error("--no-anomaly plays nothing; leave it or --anomaly and --benign out")
+    if has(options, "cycles") and (options.playing is not None or has(options, "benign")):
+        parser.error("--cycles is about the base scenario alone; elsewhere --parameter says it")
+    return options
 
 
 def warn_if_open(options: argparse.Namespace) -> None:
@@ -355,11 +414,31 @@ def warn_if_open(options: argparse.Namespace) -> None:
 async def main(options: argparse.Namespace) -> None:
     """Run the central system until it is cancelled."""
     tls = tls_context(options)
-    with closing(Ledger(options.db)) as ledger:
+    with closing(Ledger(options.db)) as ledger, Recording(options.record, ocpp=True) as recording:
         keep_keys(options, ledger)
+        stage = CentralStage(
+            options.benign,
+            options.playing,
+            recording,
+            cycle=send_anomaly,
+            invalidate_tag=lambda tag: ledger.set_id_tag(tag, AuthorizationStatus.invalid),
+        )
+
+        async def play_and_label(charge_point: ChargePoint) -> None:
+            cycles = repeat_anomaly(charge_point, options.cycles, central_system.played)
+            await stage.label(charge_point, cycles)
+
+        play: Callable[[ChargePoint], Awaitable[None]] | None = None
+        if stage.is_set:
+            play = stage.play
+        elif recording.is_on and not options.no_anomaly:
+            play = play_and_label
         central_system = CentralSystem(
             ledger,
             cycles=0 if options.no_anomaly else options.cycles,
+            play=play,
+            record=stage if stage.listens else None,
+            wires=stage.wire,
             rotate_keys=options.rotate_keys,
             raise_to_profile=options.raise_to_profile,
         )
@@ -370,7 +449,9 @@ async def main(options: argparse.Namespace) -> None:
             warn_if_open(options)
             host = f"[{options.host}]" if ":" in options.host else options.host
             console.ready(f"CSMS WebSocket server running on {scheme}://{host}:{port}")
-            await listening.serve_forever()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(listening.serve_forever())
+                tasks.create_task(stage.run())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ STOPPED_WITHIN_S=13 # a little longer than scripts/component.sh gives a program
 
 help() {
   cat <<END
-Starts the test bench: charger_module.py, csms.py, cp.py and plot_current.py.
+Starts the test bench: charger_module.py, csms.py, cp.py and plot_current.py; for an anomaly on the
+CAN bus attack_can.py too.
 
 usage: ./run_all.sh [options]
   --headless          all in this terminal; the plot is saved at the end
@@ -26,14 +27,24 @@ usage: ./run_all.sh [options]
   --plant NAME        the charger's power module: ideal, dc, dc_slow or ac
   --port PORT         of the central system (9000)
   --id ID             of the charge point (CP_1)
+  --anomaly NAME      play this anomaly of the catalogue once, with the program that it takes
+  --severity LEVEL    of the anomaly: low, medium or high (medium)
+  --parameter N=VALUE of the anomaly; may be given again
+  --after SECONDS     from the beginning of the charging to the anomaly (20)
+  --benign NAME       what goes on behind the anomaly, or alone (plain_session)
+  --list              print the catalogue
+  --record DIR        record the run, with its labels
   --can-interface NAME, --can-channel CHANNEL
                       the CAN bus (a bus on this machine of our own)
+  --charger-channel CHANNEL
+                      the charger's own, if the anomaly stands between it and the bus
   --log-level LEVEL   debug, info, warning or error
   --terminal NAME     instead of the first that is there: $TERMINALS
                       (none is --headless)
   --help
 
 example: ./run_all.sh --headless --for 40
+         ./run_all.sh --anomaly can_masquerade --record runs/masquerade
 
 The first start makes .venv and installs the packages; EVSIM_PYTHON=/path/to/python uses that
 interpreter instead. Closing one program's terminal stops all.
@@ -51,14 +62,16 @@ whole_number() { # OPTION VALUE LEAST MOST
 }
 
 # ── Command line ─────────────────────────────────────────────────────────────────────────────
-TERMINAL='' RUN_FOR_S='' PORT=9000
-for_charger=() for_csms=() for_cp=() for_all=() for_bus=()
+TERMINAL='' RUN_FOR_S='' PORT=9000 LIST='' RECORD_DIR=''
+for_charger=() for_csms=() for_cp=() for_attack=() for_all=() for_bus=() play=() for_charger_last=()
 while [ $# -gt 0 ]; do
   case $1 in
     --help | -h) help; exit 0 ;;
     --headless) TERMINAL=none; shift; continue ;;
+    --list) LIST=yes; shift; continue ;;
     --*=*) option=${1%%=*} value=${1#*=}; shift; set -- "$option" "$value" "$@"; continue ;;
     --for | --cycles | --plant | --port | --id | --can-interface | --can-channel | --log-level | --terminal) ;;
+    --anomaly | --severity | --parameter | --after | --benign | --record | --charger-channel) ;;
     *) wrong "unknown argument '$1'" ;;
   esac
   [ $# -gt 1 ] || wrong "$1 needs a value"
@@ -67,7 +80,13 @@ while [ $# -gt 0 ]; do
     --cycles) whole_number "$1" "$2" 1 99999999; for_csms=("$1" "$2") ;;
     --port) whole_number "$1" "$2" 1 65535; PORT=$((10#$2)) ;;
     --plant) for_charger=("$1" "$2") for_cp=(${for_cp[@]+"${for_cp[@]}"} "$1" "$2") ;;
-    --id) for_cp=(${for_cp[@]+"${for_cp[@]}"} "$1" "$2") ;;
+    --id) for_cp=(${for_cp[@]+"${for_cp[@]}"} "$1" "$2") play=(${play[@]+"${play[@]}"} "--target=$2") ;;
+    --record)
+      [ -n "$2" ] || wrong "$1 needs a directory"
+      case $2 in /*) RECORD_DIR=$2 ;; *) RECORD_DIR=$PWD/$2 ;; esac
+      play=(${play[@]+"${play[@]}"} "$1=$RECORD_DIR") ;;
+    --anomaly | --severity | --parameter | --after | --benign | --charger-channel)
+      play=(${play[@]+"${play[@]}"} "$1=$2") ;;
     --terminal)
       case " $TERMINALS " in *" $2 "*) ;; *) wrong "--terminal takes one of: $TERMINALS; not '$2'" ;; esac
       TERMINAL=$2 ;;
@@ -81,6 +100,7 @@ done
 # ── What runs ────────────────────────────────────────────────────────────────────────────────
 script_of() {
   case $1 in
+    attack) echo attack_can.py ;;
     charger) echo charger_module.py ;;
     csms) echo csms.py ;;
     cp) echo cp.py ;;
@@ -90,6 +110,7 @@ script_of() {
 
 ready_line_of() { # each script prints its line once it can do its work
   case $1 in
+    attack) echo 'Attacking the CAN bus' ;;
     charger) echo 'Listening for CAN commands' ;;
     csms) echo 'CSMS WebSocket server running on' ;;
     cp) echo 'Connected to CSMS' ;;
@@ -98,7 +119,7 @@ ready_line_of() { # each script prints its line once it can do its work
 }
 
 colour_of() {
-  case $1 in charger) echo 33 ;; csms) echo 35 ;; cp) echo 36 ;; plot) echo 34 ;; esac
+  case $1 in charger) echo 33 ;; csms) echo 35 ;; cp) echo 36 ;; plot) echo 34 ;; attack) echo 31 ;; esac
 }
 
 label_of() { # before each line when all share this terminal
@@ -144,8 +165,8 @@ end() { # CODE [LINE...]: stops all and says the lines last, where they are seen
   local code=$1 name
   shift
   # The plot first: it shows the run, not its end. Then the charge point, which still needs the
-  # others to end its transaction.
-  for name in plot cp csms charger; do stop $name; done
+  # others to end its transaction, and a gateway on the way to the charger too.
+  for name in plot cp csms attack charger; do stop $name; done
   close_terminal
   [ -z "$VIEWER" ] || wait "$VIEWER" 2>/dev/null
   rm -rf "$RUN_DIR"
@@ -154,8 +175,15 @@ end() { # CODE [LINE...]: stops all and says the lines last, where they are seen
     code=1
     set -- "run_all.sh: the plot could not be saved to $PLOT_FILE"
   fi
+  finish_recording || [ "$code" -ne 0 ] || code=1
   if [ "$code" -eq 0 ]; then say "$@"; else printf '%s\n' "$@" >&2; fi
   exit "$code"
+}
+
+finish_recording() { # what the programs have recorded becomes a whole run
+  [ -n "$RECORD_DIR" ] || return 0
+  [ -e "$RECORD_DIR/can.log" ] || [ -e "$RECORD_DIR/ocpp.jsonl" ] || return 0
+  (cd "$ROOT" && "$PYTHON" -m evsim.recording "$RECORD_DIR")
 }
 
 stop() { # NAME
@@ -229,6 +257,23 @@ watch() { # until the time is over
 # ── The launch ───────────────────────────────────────────────────────────────────────────────
 set_up requirements.txt
 
+if [ -n "$LIST" ]; then exec "$PYTHON" "$ROOT/csms.py" --list; fi
+
+# Who plays, and who gets which options with it: a line for each word.
+if [ ${#play[@]} -gt 0 ]; then
+  words=$(cd "$ROOT" && "$PYTHON" -m evsim.live.cast "${play[@]}" ${for_bus[@]+"${for_bus[@]}"}) || exit
+  while read -r component word; do
+    case $component in
+      charger) for_charger_last=(${for_charger_last[@]+"${for_charger_last[@]}"} "$word") ;;
+      csms) for_csms=(${for_csms[@]+"${for_csms[@]}"} "$word") ;;
+      cp) for_cp=(${for_cp[@]+"${for_cp[@]}"} "$word") ;;
+      attack) for_attack=(${for_attack[@]+"${for_attack[@]}"} "$word") ;;
+    esac
+  done <<END
+$words
+END
+fi
+
 # Before anything starts: a second charger on the same bus would disturb the first launch.
 if ! "$PYTHON" -S -c 'import socket, sys
 s = socket.socket()
@@ -253,18 +298,25 @@ if [ "$TERMINAL" = none ] || ! has_display; then
   for_plot=(--save "$PLOT_FILE")
 fi
 for_bus=(${for_all[@]+"${for_all[@]}"} ${for_bus[@]+"${for_bus[@]}"}) # csms.py has no bus
-write_command charger ${for_charger[@]+"${for_charger[@]}"} ${for_bus[@]+"${for_bus[@]}"}
+write_command charger ${for_charger[@]+"${for_charger[@]}"} ${for_bus[@]+"${for_bus[@]}"} \
+  ${for_charger_last[@]+"${for_charger_last[@]}"} # its own bus, if any, comes last and counts
 write_command csms --port "$PORT" ${for_csms[@]+"${for_csms[@]}"} ${for_all[@]+"${for_all[@]}"}
 write_command cp --url "ws://127.0.0.1:$PORT" ${for_cp[@]+"${for_cp[@]}"} ${for_bus[@]+"${for_bus[@]}"}
 write_command plot ${for_plot[@]+"${for_plot[@]}"} ${for_bus[@]+"${for_bus[@]}"}
 
+COMPONENTS='charger csms cp plot' COUNT=four
+if [ ${#for_attack[@]} -gt 0 ]; then
+  write_command attack ${for_attack[@]+"${for_attack[@]}"} ${for_bus[@]+"${for_bus[@]}"}
+  COMPONENTS='charger attack csms cp plot' COUNT=five # a gateway must be there for cp.py
+fi
+
 case $TERMINAL in
-  none) say "Starting four programs here. Ctrl-C stops them; the plot is saved at the end." ;;
-  tmux) say "Starting four programs, each in a tmux pane:" ;;
-  macos) say "Starting four programs, each in a tab of Terminal:" ;;
-  *) say "Starting four programs, each in a window of $TERMINAL:" ;;
+  none) say "Starting $COUNT programs here. Ctrl-C stops them; the plot is saved at the end." ;;
+  tmux) say "Starting $COUNT programs, each in a tmux pane:" ;;
+  macos) say "Starting $COUNT programs, each in a tab of Terminal:" ;;
+  *) say "Starting $COUNT programs, each in a window of $TERMINAL:" ;;
 esac
-for component in charger csms cp plot; do start $component; done
+for component in $COMPONENTS; do start "$component"; done
 ALL_READY=yes
 if [ "$TERMINAL" = tmux ] && [ -z "${TMUX:-}" ] && [ -t 0 ]; then
   in_tmux attach <>"$(tty)" & # both ways: tmux draws on its standard input

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""How many times faster than the clock the base scenario runs in virtual time, on one core.
+"""How many times faster than the clock the lab runs, on one core and on all.
 
-The real classes of the programs in one process, schema validation on. Beside it a pair of the stock
-`ocpp` library's links, which exchange the very same calls over the same connection in memory: no
-CAN, no charger, no ledgers, no waits, so that its figure is more than it could do in a lab.
+The base scenario on the real classes of the programs, schema validation on, recorded. Beside it a
+pair of the stock `ocpp` library's links, which exchange the very same calls over the same
+connection in memory: no CAN, no charger, no ledgers, no waits, no recording.
 """
 
 from __future__ import annotations
@@ -13,61 +13,138 @@ import evsim.installed  # noqa: F401 - first: says how to install what is missin
 import argparse
 import asyncio
 import logging
-import signal
+import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-import can
 import ocpp.messages
 from ocpp.v16 import ChargePoint as StockLink
 from ocpp.v16 import call, call_result
 from websockets.exceptions import ConnectionClosed
 
-from charger_module import ChargerModule
-from cp import ChargePoint
-from csms import CentralSystem
 from evsim import console, virtual_time
-from evsim.central_system.ledger import Ledger as CentralLedger
-from evsim.charge_point.ledger import Ledger
-from evsim.charger import DEFAULT_PLANT, PLANTS, PowerModule
-from evsim.in_memory import InMemoryBus, InMemoryNode, websocket_pair
+from evsim.events import Direction, Kind, OcppEvent
+from evsim.in_memory import websocket_pair
+from evsim.lab.run_spec import RunSpec
+from evsim.lab.suite import benchmark
 from evsim.ocpp_link import on
-from evsim.ocpp_wire import CALL, CALL_RESULT, to_snake_case
-from evsim.sqlite import IN_MEMORY
+from evsim.ocpp_wire import to_snake_case
+from evsim.recording import load
+from simulate import simulate
 
 TARGET = 5000.0
+TARGET_DAY_S = 20.0
 DAY_S = 86_400.0
-_ROW = "{:<44}{:>12}  {}"
-
-#: What the charge point's link sent (True) or received, as OcppLink.taps tell it.
-Message = tuple[bool, list[Any]]
+FLEET = 100
+TARGET_FLEET = 1.3
+TARGET_BUSY = 0.9
+ROOT = Path(__file__).parent.parent
+_ROW = "{:<52}{:>10}  {}"
 
 
 def main(options: argparse.Namespace) -> None:
-    """Measure both and print a line for each figure."""
-    seconds = options.minutes * 60
-    messages: list[Message] = []
-    frames = simulate(seconds, messages)
-    calls = sum(message[0] == CALL for _, message in messages)
+    """Measure and print a line for each figure."""
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(temporary)
+        measure_one(options, directory)
+        if options.fleet:
+            measure_fleet(directory)
+        if options.suite:
+            measure_suite(directory)
+
+
+def measure_one(options: argparse.Namespace, directory: Path) -> None:
+    """Measure one charge point, and the peer."""
+    base = base_scenario(options.minutes * 60)
+    ours_s = best_s(options.repetitions, lambda: simulate(base, directory / "one", force=True))
+    run = load(directory / "one")
+    calls = [event for event in run.ocpp if event.kind is Kind.CALL]
     console.ready(
-        f"{options.minutes:g} min of the base scenario: {frames} CAN frames, {calls} OCPP calls; "
-        f"best of {options.repetitions}"
+        f"{options.minutes:g} min of the base scenario, recorded: "
+        f"{run.can.time_s.size} CAN frames, {len(calls)} OCPP calls; best of {options.repetitions}"
     )
-    console.ready(_ROW.format("times real time", "", "target"))
-    ours_s = best_s(options.repetitions, lambda: simulate(seconds))
-    verdict = "met" if seconds / ours_s >= TARGET else "MISSED"
-    console.ready(_ROW.format("the whole", f"{seconds / ours_s:,.0f}", f"{TARGET:,.0f} {verdict}"))
-    stock_s = best_s(options.repetitions, lambda: exchange(messages))
-    console.ready(
-        _ROW.format("stock ocpp, its calls alone", f"{seconds / stock_s:,.0f}", "none (peer)")
-    )
-    console.ready(f"24 h would take {DAY_S * ours_s / seconds:.1f} s (extrapolated)")
+    console.ready(_ROW.format("", "measured", "target"))
+    row("times real time, everything", base.duration_s / ours_s, f">= {TARGET:,.0f}",
+        met=base.duration_s / ours_s >= TARGET)  # fmt: skip
+    stock_s = best_s(options.repetitions, lambda: exchange(run.ocpp))
+    row("times real time, stock ocpp, its calls alone (peer)", base.duration_s / stock_s, "")
     if options.hours:
-        took_s = best_s(1, lambda: simulate(options.hours * 3600))
-        console.ready(f"{options.hours:g} h took {took_s:.1f} s")
+        day = base_scenario(options.hours * 3600)
+        took_s = best_s(1, lambda: simulate(day, directory / "day"))
+        target_s = TARGET_DAY_S * options.hours * 3600 / DAY_S
+        row(f"s for {options.hours:g} h", took_s, f"<= {target_s:.1f}", met=took_s <= target_s)
+
+
+def measure_fleet(directory: Path) -> None:
+    """Measure what a charge point costs among many, by that of one alone."""
+    one = RunSpec(seed=1, duration_s=1200, benign="load_sharing")
+    many = RunSpec(seed=1, duration_s=1200, benign="load_sharing", charge_points=FLEET)
+    one_s = best_s(3, lambda: simulate(one, directory / "alone", force=True))
+    many_s = best_s(1, lambda: simulate(many, directory / "fleet"))
+    ratio = many_s / FLEET / one_s
+    text = f"cost of a charge point among {FLEET}, times that of one"
+    row(text, ratio, f"<= {TARGET_FLEET}", met=ratio <= TARGET_FLEET, digits=2)
+
+
+def measure_suite(directory: Path) -> None:
+    """Measure how busy the cores are while the benchmark suite is made, and its memory."""
+    cores, runs = len(os.sched_getaffinity(0)), len(benchmark(2))
+    command = [sys.executable, str(ROOT / "simulate.py"), "--suite", "benchmark", "--out"]
+    began_s = time.perf_counter()
+    with subprocess.Popen([*command, str(directory / "set")]) as process:
+        memory_mb: list[float] = []
+        while True:  # until the runs are made; describing them comes after
+            used_s, now_mb = used_by(process.pid)
+            done = len(list((directory / "set" / "runs").glob("run_*")))
+            if done == runs or process.poll() is not None:
+                break
+            memory_mb.append(now_mb)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=2)
+        took_s = time.perf_counter() - began_s
+    console.ready(f"{runs} runs of 20 min in {took_s:.0f} s on {cores} cores")
+    busy = used_s / took_s / cores
+    row(
+        "share of the cores' time used",
+        busy,
+        f">= {TARGET_BUSY}",
+        met=busy >= TARGET_BUSY,
+        digits=2,
+    )
+    middle = len(memory_mb) // 2
+    row("MB of all its processes at most, first half", max(memory_mb[:middle]), "")
+    row("MB of all its processes at most, second half", max(memory_mb[middle:]), "the same")
+
+
+def used_by(pid: int) -> tuple[float, float]:
+    """Give the processor time, s, and the memory, MB, of a process and its children (Linux)."""
+    used_s = memory_mb = 0.0
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+    for name in [str(pid), *children]:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            fields = Path(f"/proc/{name}/stat").read_text("utf-8").rpartition(")")[2].split()
+            used_s += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            memory_mb += int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return used_s, memory_mb
+
+
+def base_scenario(duration_s: float) -> RunSpec:
+    """Give the run that plays the base scenario throughout."""
+    return RunSpec(anomaly="repeated_fluctuation", throughout=True, duration_s=duration_s)
+
+
+def row(
+    text: str, measured: float, target: str, *, met: bool | None = None, digits: int = 0
+) -> None:
+    """Print a figure beside its target."""
+    verdict = {True: " met", False: " MISSED", None: ""}[met]
+    console.ready(_ROW.format(text, f"{measured:,.{digits}f}", target + verdict))
 
 
 def best_s(repetitions: int, work: Callable[[], object]) -> float:
@@ -80,46 +157,15 @@ def best_s(repetitions: int, work: Callable[[], object]) -> float:
     return min(times_s)
 
 
-def simulate(duration_s: float, messages: list[Message] | None = None) -> int:
-    """Run the base scenario; give the number of CAN frames, and the OCPP messages if asked to."""
-    frames: list[can.Message] = []
-
-    async def run() -> None:
-        now = virtual_time.clock()
-        bus = InMemoryBus()
-        bus.taps.append(frames.append)
-        charger = ChargerModule(PowerModule(PLANTS[DEFAULT_PLANT]), InMemoryNode(bus))
-        with closing(CentralLedger(IN_MEMORY)) as recorded, closing(Ledger(IN_MEMORY)) as ledger:
-            central = CentralSystem(recorded, cycles=None, now=now)
-            plant = PLANTS[DEFAULT_PLANT]
-            point = ChargePoint("CP_1", node=InMemoryNode(bus), ledger=ledger, plant=plant, now=now)
-            if messages is not None:
-                point.taps.append(lambda sent, message: messages.append((sent, [*message])))
-
-            async def connect() -> None:
-                ours, theirs = websocket_pair()
-                await asyncio.gather(central.talk("CP_1", ours), point.talk(theirs))
-
-            tasks = [asyncio.create_task(charger.run()), asyncio.create_task(point.run(connect()))]
-            await asyncio.sleep(duration_s)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    virtual_time.run(run())
-    return len(frames)
-
-
 # ── The peer ─────────────────────────────────────────────────────────────────────────────────
 
 
-def exchange(messages: list[Message]) -> None:
-    """Let two stock links exchange the calls of `messages`, one after the other."""
-    actions = {message[1]: message[2] for _, message in messages if message[0] == CALL}
+def exchange(events: list[OcppEvent]) -> None:
+    """Let two stock links exchange the calls of a recording, one after the other."""
     answers = {
-        actions[message[1]]: getattr(call_result, actions[message[1]])(**to_snake_case(message[2]))
-        for _, message in messages
-        if message[0] == CALL_RESULT
+        event.action: getattr(call_result, event.action)(**to_snake_case(event.payload))
+        for event in events
+        if event.kind is Kind.CALL_RESULT
     }
     link_class = type("Stock", (StockLink,), {f"on_{a}": _handler(a, answers) for a in answers})
 
@@ -127,10 +173,11 @@ def exchange(messages: list[Message]) -> None:
         ours, theirs = websocket_pair()
         station, central = link_class("CP_1", ours), link_class("CP_1", theirs)
         serving = [asyncio.create_task(_serve(link)) for link in (station, central)]
-        for sent, message in messages:
-            if message[0] == CALL and message[2] in answers:
-                request = getattr(call, message[2])(**to_snake_case(message[3]))
-                await (station if sent else central).call(request, suppress=False)
+        for event in events:
+            if event.kind is Kind.CALL and event.action in answers:
+                request = getattr(call, event.action)(**to_snake_case(event.payload))
+                caller = central if event.direction is Direction.TO_CHARGE_POINT else station
+                await caller.call(request, suppress=False)
         await ours.close()
         await asyncio.gather(*serving)
 
@@ -173,6 +220,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--hours", type=console.positive, help="then really run so many hours, once"
     )
+    parser.add_argument("--fleet", action="store_true", help=f"then {FLEET} charge points")
+    parser.add_argument("--suite", action="store_true", help="then the benchmark suite (Linux)")
     return parser.parse_args(arguments)
 
 
@@ -180,7 +229,6 @@ if __name__ == "__main__":
     options = parse_arguments()
     console.set_up_logging(options.log_level)
     logging.disable(logging.CRITICAL)  # the scenario's end interrupts a cycle, which is said
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main(options)
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ import signal
 import sys
 
 OLDEST_PYTHON = (3, 11)
-PACKAGES = ("can", "msgpack", "ocpp", "jsonschema_rs", "websockets", "matplotlib", "numpy")
+PACKAGES = ("can", "msgpack", "ocpp", "jsonschema_rs", "websockets", "matplotlib", "numpy", "rich")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 

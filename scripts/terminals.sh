@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2153 # run_all.sh sets TERMINAL and reads OPENER
+# shellcheck shell=bash disable=SC2034,SC2153 # run_all.sh sets TERMINAL, COMPONENTS; reads OPENER
 # Sourced by run_all.sh: how each terminal opens a window for a component. What runs in it,
 # scripts/component.sh, is the same everywhere. "none" is the launcher's own terminal.
 
@@ -62,7 +62,9 @@ open_window() { # NAME TITLE LABEL
 
 # xterms without a window manager would all lie in the same corner.
 place_of_window() {
-  case $WINDOWS in 1) echo +0+0 ;; 2) echo +500+0 ;; 3) echo +0+300 ;; *) echo +500+300 ;; esac
+  case $WINDOWS in 1) echo +0+0 ;; 2) echo +500+0 ;; 3) echo +0+300 ;; 4) echo +500+300 ;;
+    *) echo +250+150 ;;
+  esac
 }
 
 open_macos_tab() { # COMMAND...
@@ -75,7 +77,7 @@ in_tmux() { # the tmux we are in, else a server of our own
   if [ -n "${TMUX:-}" ]; then tmux "$@"; else tmux -S "$RUN_DIR/tmux" "$@"; fi
 }
 
-# All four panes at once, with a place-holder each: output that is there already is not re-wrapped.
+# All panes at once, with a place-holder each: output that is there already is not re-wrapped.
 open_tmux_window() {
   local pane placeholder='exec sleep 300'
   local new=(-P -F '#{pane_id}' -n ev-anomaly "$placeholder")
@@ -89,7 +91,9 @@ open_tmux_window() {
   in_tmux set-option -w -t "$TMUX_WINDOW" pane-border-status top
   in_tmux set-option -w -t "$TMUX_WINDOW" pane-border-format ' #{pane_title} (Ctrl-C stops all) '
   in_tmux set-option -w -t "$TMUX_WINDOW" remain-on-exit off
-  for _ in 2 3 4; do
+  # shellcheck disable=SC2086 # one word a component; the first has its pane
+  set -- $COMPONENTS
+  for _ in "${@:2}"; do
     in_tmux split-window -d -t "$TMUX_WINDOW" "$placeholder" || return
     in_tmux select-layout -t "$TMUX_WINDOW" tiled >/dev/null
   done

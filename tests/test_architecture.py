@@ -18,9 +18,12 @@ SCRIPTS = "root scripts"
 #: name ending in a dot stands for a package and all in it but what has a line of its own.
 LAYERS: list[list[str]] = [
     [SCRIPTS],
-    ["evsim.certificates"],  # a program too: python -m evsim.certificates
+    # Programs too: python -m evsim.certificates, python -m evsim.recording
+    ["evsim.certificates", "evsim.recording.__main__", "evsim.live."],
+    ["evsim.lab."],
     [
         "evsim.console",
+        "evsim.play_options",
         "evsim.in_memory",
         "evsim.virtual_time",
         "evsim.recording.",
@@ -31,6 +34,7 @@ LAYERS: list[list[str]] = [
         "evsim.charge_point.session",
         "evsim.charge_point.credentials",
     ],
+    ["evsim.can_gateway", "evsim.man_in_the_middle"],
     ["evsim.network_faults", "evsim.ocpp_client"],
     ["evsim.can_node"],
     ["evsim.bus", "evsim.ocpp_link"],
@@ -45,8 +49,11 @@ LAYERS: list[list[str]] = [
     # Plain values, and what knows nothing of charging.
     [
         "evsim.can_timing",
+        "evsim.events",
         "evsim.frames",
+        "evsim.labels",
         "evsim.ocpp_wire",
+        "evsim.deadline",
         "evsim.rate_limit",
         "evsim.security",
         "evsim.sqlite",

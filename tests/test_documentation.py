@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, root_scripts
 
+from docs import make_catalogue
+from evsim.anomalies import ANOMALIES, BENIGN
+
 README = (ROOT / "README.md").read_text("utf-8")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 PROGRAMS = ["run_all.sh", *(path.name for path in root_scripts())]
@@ -96,3 +99,11 @@ def test_the_project_speaks_of_itself_alone() -> None:
         if path.suffix in {".png", ".pdf"} or not path.is_file():
             continue
         assert home not in path.read_text("utf-8"), name
+
+
+def test_the_catalogues_page_is_what_the_catalogue_says() -> None:
+    assert make_catalogue.PAGE.read_text("utf-8") == make_catalogue.page(), (
+        "make it anew: python -m docs.make_catalogue"
+    )
+    pictures = {path.stem for path in make_catalogue.PICTURES.glob("*.png")}
+    assert pictures == {*ANOMALIES, *BENIGN}

@@ -24,6 +24,8 @@ from typing import TypeVar
 import pytest
 from conftest import ROOT, Script, environment
 
+from evsim.recording import load
+
 pytestmark = pytest.mark.processes
 
 T = TypeVar("T")
@@ -40,6 +42,8 @@ SCRIPTS = {
     "cp": "cp.py",
     "plot": "plot_current.py",
 }
+#: Runs only for an anomaly on the CAN bus.
+ATTACKER = "attack_can.py"
 STAND_IN = """
 import signal, sys, time
 def stop(*_):
@@ -140,7 +144,7 @@ class Checkout:
 
     def replace(self, name: str, text: str) -> None:
         """Put a script of this text in a program's place."""
-        path = self.folder / SCRIPTS[name]
+        path = self.folder / SCRIPTS.get(name, name)
         path.unlink(missing_ok=True)
         path.write_text(text)
 
@@ -196,7 +200,7 @@ def checkout(tmp_path: Path, can_channel: str, free_port: int) -> Iterator[Check
     """A copy with the real programs."""
     folder = tmp_path / 'it\'s a "copy"'
     (folder / "bin").mkdir(parents=True)
-    for name in ("run_all.sh", "scripts", *SCRIPTS.values()):
+    for name in ("run_all.sh", "scripts", ATTACKER, *SCRIPTS.values()):
         (folder / name).symlink_to(ROOT / name)
     temporary = Path(tempfile.mkdtemp(prefix="ev", dir="/tmp"))
     variables: dict[str, str | None] = {
@@ -219,6 +223,7 @@ def stand_ins(checkout: Checkout) -> Checkout:
     """A copy whose four programs only say that they are ready."""
     for name, ready in READY_LINES.items():
         checkout.replace(name, STAND_IN.format(ready=ready))
+    checkout.replace(ATTACKER, STAND_IN.format(ready="Attacking the CAN bus"))
     return checkout
 
 
@@ -288,6 +293,14 @@ def test_options_reach_the_programs(stand_ins: Checkout) -> None:
         (["--cycles"], "--cycles needs a value"),
         (["--terminal", "none such"], "--terminal takes one of"),
         (["40"], "unknown argument '40'"),
+        (["--anomaly", "rain"], "no anomaly 'rain'; known are: repeated_fluctuation"),
+        (["--benign=rain"], "no benign behaviour 'rain'"),
+        (["--severity", "low"], "--severity belongs to an --anomaly"),
+        (["--anomaly=can_drift", "--severity=worst"], "worst"),
+        (["--anomaly=can_drift", "--parameter", "load=1"], "it has: rate_a_per_s"),
+        (["--anomaly", "mass_on_off"], "is about several charge points"),
+        (["--anomaly=can_drift", "--can-interface=socketcan"], "--charger-channel"),
+        (["--record", ""], "--record needs a directory"),
     ],
 )
 def test_wrong_arguments(stand_ins: Checkout, arguments: list[str], words: str) -> None:
@@ -302,6 +315,100 @@ def test_help_starts_nothing(stand_ins: Checkout) -> None:
     launcher = stand_ins.run("--help")
     assert launcher.wait() == 0
     assert "example: ./run_all.sh --headless --for 40" in launcher.output
+
+
+# ── Anomalies of the catalogue ───────────────────────────────────────────────────────────────
+
+
+def test_an_attacker_stands_between_the_charger_and_the_bus(
+    stand_ins: Checkout, can_channel: str
+) -> None:
+    beside = can_channel.replace("239.74.", "239.75.")
+    record = stand_ins.folder / "a run"
+    launcher = stand_ins.run(
+        *(
+            "--headless",
+            "--anomaly",
+            "can_drift",
+            "--severity=high",
+            "--parameter",
+            "rate_a_per_s=2",
+        ),
+        *("--after", "5", "--id", "A 1", "--record", "a run"),
+    )
+    launcher.wait_for(f"charger | arguments: --noise 0.3 --can-channel {beside}")
+    launcher.wait_for(
+        "attack  | arguments: --anomaly can_drift --target A 1 --severity high --after 5.0 "
+        f"--parameter rate_a_per_s=2.0 --charger-channel {beside} --record {record}"
+    )
+    launcher.wait_for(
+        f"csms    | arguments: --port {stand_ins.port} --benign plain_session --record {record}"
+    )
+    launcher.wait_for(f"--id A 1 --record {record}")
+    launcher.wait_for("plot    | arguments")
+    assert launcher.lines[0].startswith("Starting five programs here.")
+    stand_ins.seen_pids |= {stand_ins.pid("attack"), stand_ins.pid("attack", "wrapper")}
+    assert launcher.stop() == 0
+    stand_ins.nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "charger", "csms"),
+    [
+        (["--anomaly=limit_ignored"], "--anomaly limit_ignored", "--benign plain_session"),
+        (["--anomaly=meter_scaling"], "", "--anomaly meter_scaling --target CP_1"),
+        (["--anomaly=repeated_fluctuation"], "", "--anomaly repeated_fluctuation"),
+        (["--benign=taper"], "--state-of-charge 74 --battery 18.5", "--benign taper"),
+    ],
+    ids=str,
+)
+def test_the_right_program_plays(
+    stand_ins: Checkout, arguments: list[str], charger: str, csms: str
+) -> None:
+    launcher = stand_ins.run("--headless", *arguments)
+    assert charger in launcher.wait_for("charger | arguments:")
+    assert csms in launcher.wait_for("csms    | arguments:")
+    launcher.wait_for("plot    | arguments")
+    assert "attack" not in launcher.output
+    assert launcher.stop() == 0
+
+
+def test_the_list_starts_nothing(checkout: Checkout) -> None:
+    launcher = checkout.run("--list")
+    assert launcher.wait() == 0
+    assert any(line.startswith("can_masquerade ") for line in launcher.lines)
+    assert "Starting" not in launcher.output
+
+
+def test_a_recording_is_not_written_over(stand_ins: Checkout) -> None:
+    (stand_ins.folder / "old").mkdir()
+    (stand_ins.folder / "old" / "run.json").write_text("{}")
+    launcher = stand_ins.run("--record", "old")
+    assert launcher.wait() == 1
+    (line,) = launcher.lines
+    assert "already holds a recording (run.json)" in line
+    assert "Starting" not in launcher.output
+
+
+def test_a_live_anomaly_is_recorded_with_its_label(checkout: Checkout) -> None:
+    launcher = checkout.run(
+        *("--headless", "--for", "12", "--record", "runs/a b", "--anomaly", "can_masquerade"),
+        *("--after", "1", "--parameter", "duration_s=4", "--plant", "ideal"),
+    )
+    assert launcher.wait(90) == 0, launcher.output
+    directory = checkout.folder / "runs" / "a b"
+    assert f"{directory} is a whole run now" in launcher.output
+    run = load(directory)
+    (label,) = run.labels
+    assert (label.anomaly, label.target) == ("can_masquerade", "CP_1")
+    assert label.effect_start_s is not None
+    time_s, shown_a = run.series["time"], run.series["current_a"]
+    inside = (time_s >= label.t_start_s + 1) & (time_s <= label.t_end_s - 1)
+    after = (time_s >= label.t_end_s + 1) & (time_s <= label.t_end_s + 3)
+    assert inside.sum() >= 2
+    assert shown_a[inside].mean() == pytest.approx(shown_a[after].mean() / 2, abs=1)
+    assert "Faulted" not in launcher.output
+    checkout.nothing_is_left()
 
 
 # ── Ways to end ──────────────────────────────────────────────────────────────────────────────

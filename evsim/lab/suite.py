@@ -1,0 +1,70 @@
+"""The runs of a data set: every anomaly on every plant with every severity, and benign runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from evsim.anomalies import ANOMALIES, BENIGN
+from evsim.anomalies.base import Severity
+from evsim.charger import DEFAULT_PLANT, PLANTS
+from evsim.errors import UserError
+from evsim.lab.run_spec import FLEET, RunSpec
+
+#: Of each run; at least 20 min, as every anomaly needs in its longest form.
+RUN_S = 1200.0
+#: A run's seed is group * SEEDS_PER_GROUP + its number: who trains, validates and tests on
+#: different groups never sees the same randomness twice.
+SEEDS_PER_GROUP = 1000
+
+
+def benchmark(groups: int) -> dict[str, RunSpec]:
+    """Give the benchmark's runs by name: for each group 240 with an anomaly and 32 without.
+
+    A name is the run's seed: it tells nothing of what is in the run.
+    """
+    runs: dict[str, RunSpec] = {}
+    for group in range(1, groups + 1):
+        for number, spec in enumerate(_one_of_each(group)):
+            seed = group * SEEDS_PER_GROUP + number
+            runs[f"run_{seed}"] = dataclasses.replace(spec, seed=seed)
+    return runs
+
+
+def _one_of_each(group: int) -> Iterator[RunSpec]:
+    families = list(BENIGN)
+    turn = group  # so that an anomaly meets another background in each group
+    for plant in PLANTS:
+        for name, anomaly in ANOMALIES.items():
+            for severity in Severity:
+                turn += 1
+                yield RunSpec(
+                    duration_s=RUN_S,
+                    plant=plant,
+                    benign=families[turn % len(families)],
+                    anomaly=name,
+                    severity=severity,
+                    charge_points=FLEET if anomaly.fleet else 1,
+                )
+        for name in families:
+            yield RunSpec(duration_s=RUN_S, plant=plant, benign=name)
+
+
+def example(_: int) -> dict[str, RunSpec]:
+    """Give one run of each entry of the catalogue, on the default plant."""
+    return {
+        spec.anomaly or spec.benign: spec
+        for spec in benchmark(1).values()
+        if spec.plant == DEFAULT_PLANT and spec.severity == Severity.MEDIUM
+    }
+
+
+SUITES = MappingProxyType({"example": example, "benchmark": benchmark})
+
+
+def suite_named(name: str, groups: int) -> Mapping[str, RunSpec]:
+    """Give a suite's runs; UserError that lists the known ones."""
+    if name not in SUITES:
+        raise UserError(f"no suite {name!r}; known are: {', '.join(SUITES)}")
+    return SUITES[name](groups)
