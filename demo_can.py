@@ -17,7 +17,7 @@ from evsim import console
 from evsim.bus import add_bus_arguments
 from evsim.bus_check import ARRIVAL_S, Exchange, exchange_frames
 from evsim.errors import UserError
-from evsim.frames import Frame, MeasuredCurrent, SetLimit, StartCharging
+from evsim.frames import Frame, MeasuredCurrent, SetLimit, StartCharging, StateOfCharge
 
 _ROW = "  {:<22}{:<14}{:<14}{}"
 
@@ -64,6 +64,8 @@ def meaning(frame: Frame) -> str:
         return f"limit {frame.limit_a} A"
     if isinstance(frame, MeasuredCurrent):
         return f"measured {frame.current_a} A"
+    if isinstance(frame, StateOfCharge):
+        return f"state of charge {frame.percent:g} %"
     return "start charging" if isinstance(frame, StartCharging) else "stop charging"
 
 

@@ -21,6 +21,7 @@ from evsim.frames import (
     MeasuredCurrent,
     SetLimit,
     StartCharging,
+    StateOfCharge,
     StopCharging,
     decode,
     encode,
@@ -33,6 +34,7 @@ FRAMES: tuple[Frame, ...] = (
     SetLimit(300),
     StartCharging(),
     MeasuredCurrent(300),
+    StateOfCharge(80.5),
     SetLimit(0),
     StopCharging(),
 )

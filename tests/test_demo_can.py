@@ -21,7 +21,7 @@ def test_all_frames_arrive_intact(start_script: StartScript) -> None:
     assert script.wait() == 0, script.output
     assert script.lines[1].split() == ["limit", "100", "A", "210#6400", "210#6400", "ok"]
     assert sum(line.endswith(" ok") for line in script.lines) == len(FRAMES)
-    assert script.lines[-1] == "All 6 frames arrived intact."
+    assert script.lines[-1] == "All 7 frames arrived intact."
 
 
 @pytest.mark.processes
@@ -43,7 +43,7 @@ def test_a_bus_that_does_not_cross_processes_is_told(
     assert console.run(lambda: demo_can.main(options)) == 1
     output = capsys.readouterr()
     assert output.out.count("LOST") == len(FRAMES)
-    assert "6 of 6 frames did not arrive intact" in output.err
+    assert "7 of 7 frames did not arrive intact" in output.err
 
 
 @pytest.mark.processes

@@ -32,7 +32,7 @@ def test_here_everything_passes(start_script: StartScript, free_port: int) -> No
         assert failed == ["❌ not in a virtual environment"]
     else:
         assert (code, failed) == (0, [])
-    for words in ("✅ Python 3.", "✅ numpy", "✅ CAN: all 6", "✅ port", "✅ plot", "✅ launcher"):
+    for words in ("✅ Python 3.", "✅ numpy", "✅ CAN: all 7", "✅ port", "✅ plot", "✅ launcher"):
         assert any(line.startswith(words) for line in script.lines), words
 
 
