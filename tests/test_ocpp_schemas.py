@@ -145,7 +145,11 @@ def test_where_ocpp_raises_anything_ours_still_judges(limit: float) -> None:
     )
 
 
-@pytest.mark.parametrize("value", [object(), {1: 2}, {1, 2}, b"bytes"], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1: 2}, {1, 2}, b"bytes"],
+    ids=["object", "key that is no text", "set", "bytes"],
+)
 def test_what_json_cannot_hold_is_an_ocpp_error(value: object) -> None:
     with pytest.raises(InternalError):
         check_request("DataTransfer", {"vendorId": value})

@@ -38,7 +38,7 @@ class Background:
         sessions = list(self._sessions.values())
         for name in list(self._sessions):
             self._end(name)
-        await asyncio.gather(*sessions, return_exceptions=True)
+        await ended(*sessions)
 
     async def hold(self, scene: Scene) -> None:
         """Send no further command to one charge point; with the others all goes on."""
@@ -46,7 +46,7 @@ class Background:
         session = self._sessions.get(scene.target)
         self._end(scene.target)
         if session is not None:
-            await asyncio.gather(session, return_exceptions=True)
+            await ended(session)
 
     def release(self, scene: Scene) -> None:
         """Go on with a charge point that was held."""
@@ -72,6 +72,13 @@ class Background:
             except TROUBLE as error:
                 complain(scene.target, error)
                 await asyncio.sleep(AGAIN_S)
+
+
+async def ended(*cancelled: asyncio.Task[None]) -> None:
+    """Wait for the end of tasks that were cancelled; raise what one of them has raised."""
+    for outcome in await asyncio.gather(*cancelled, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
 async def play_in_front(
