@@ -209,11 +209,13 @@ class Lab:
         if not self.spec.throughout:
             tasks.append(asyncio.create_task(self._play()))
         end = asyncio.create_task(asyncio.sleep(self.spec.duration_s))
-        await asyncio.wait([end, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        self.is_over = True
-        for task in [end, *tasks]:
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await asyncio.wait([end, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also after Ctrl-C: the parts need their ledgers to stop
+            self.is_over = True
+            for task in [end, *tasks]:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
         for outcome in ended:
             if isinstance(outcome, Exception):
                 raise outcome

@@ -12,6 +12,8 @@ from evsim.anomalies.session import TROUBLE, complain, remote_stop
 AGAIN_S = 5.0
 #: Between two sessions where an anomaly needs one to begin: as long as benign users take.
 BETWEEN_SESSIONS_S = (20.0, LONGEST_PAUSE_S)
+#: Cars do not come to all charge points in the same moment.
+COME_WITHIN_S = 60.0
 #: What follows an anomaly before the background takes the charge point back.
 AFTER_S = 10.0
 
@@ -29,9 +31,10 @@ class Background:
         self._held: set[str] = set()
 
     def start(self) -> None:
-        """Begin, with every charge point."""
+        """Begin, with every charge point; of several, each at a moment of its own."""
         for scene in self.scenes:
-            self._begin(scene)
+            within_s = COME_WITHIN_S if len(self.scenes) > 1 else 0.0
+            self._begin(scene, float(scene.rng.uniform(0.0, within_s)))
 
     async def stop(self) -> None:
         """Send no further command; transactions go on."""
@@ -53,16 +56,17 @@ class Background:
         self._held.discard(scene.target)
         self._begin(scene)
 
-    def _begin(self, scene: Scene) -> None:
+    def _begin(self, scene: Scene, after_s: float = 0.0) -> None:
         self._end(scene.target)
-        self._sessions[scene.target] = asyncio.create_task(self._go_on(scene))
+        self._sessions[scene.target] = asyncio.create_task(self._go_on(scene, after_s))
 
     def _end(self, name: str) -> None:
         session = self._sessions.pop(name, None)
         if session is not None:
             session.cancel()
 
-    async def _go_on(self, scene: Scene) -> None:
+    async def _go_on(self, scene: Scene, after_s: float = 0.0) -> None:
+        await asyncio.sleep(after_s)
         if scene.target in self._held:
             return  # it has come back in the meantime
         values = {parameter.name: parameter.medium for parameter in self.benign.parameters}
