@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import signal
 import sys
 import time
@@ -296,7 +297,7 @@ def simulate(
 
 def make_run(spec: RunSpec, directory: Path) -> None:
     """Make one run of a suite, in a process of its own."""
-    console.set_up_logging("error")
+    logging.disable()  # what a run has to say is in its recording
     simulate(spec, directory)
 
 

@@ -10,7 +10,17 @@ import signal
 import sys
 
 OLDEST_PYTHON = (3, 11)
-PACKAGES = ("can", "msgpack", "ocpp", "jsonschema_rs", "websockets", "matplotlib", "numpy", "rich")
+PACKAGES = (
+    "can",
+    "msgpack",
+    "ocpp",
+    "jsonschema_rs",
+    "websockets",
+    "matplotlib",
+    "numpy",
+    "rainflow",
+    "rich",
+)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 

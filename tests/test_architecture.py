@@ -20,6 +20,7 @@ LAYERS: list[list[str]] = [
     [SCRIPTS],
     # Programs too: python -m evsim.certificates, python -m evsim.recording
     ["evsim.certificates", "evsim.recording.__main__", "evsim.live."],
+    ["evsim.scoring."],
     ["evsim.lab."],
     [
         "evsim.console",

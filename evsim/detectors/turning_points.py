@@ -14,9 +14,14 @@ The closest ancestor is Hägglund's on-line oscillation detector (2005). Each sa
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+
+from evsim.detectors.base import Detector
+from evsim.detectors.signals import current_a
+from evsim.events import Event
 
 #: Reversals that are kept, and so counted, at most. A charger that measures once a second makes no
 #: more than 60 in 60 s.
@@ -34,9 +39,9 @@ class Reversal(NamedTuple):
 class TurningPoints:
     """Counts reversals with hysteresis in a window of time.
 
-    A reversal counts from the sample that proves it: a session that ends after an hour reverses
-    when it ends. So the alarm is over `window_s` after the last reversal at the latest, even if
-    no sample comes any more.
+    A reversal counts from the sample that proves it, if the current went the other way for no
+    longer than the window: the end of a session of an hour is none. So the alarm is over
+    `window_s` after the last reversal at the latest, even if no sample comes any more.
 
     :param hysteresis_a: a swing smaller than this is noise.
     :param reversals: the alarm is on from so many reversals in the window.
@@ -69,6 +74,7 @@ class TurningPoints:
         self._high = (-math.inf, -math.inf)
         self._low = (-math.inf, math.inf)
         self._going = 0
+        self._turned_s = -math.inf
 
     def sample(self, time_s: float, current_a: float) -> None:
         """Take the current measured at `time_s`, of any clock that does not go back.
@@ -95,14 +101,18 @@ class TurningPoints:
             self._turn(1, self._low, (time_s, current_a))
 
     def _turn(self, going: int, extreme: tuple[float, float], here: tuple[float, float]) -> None:
-        if self._going != 0:
+        # The first start after an hour's rest reverses nothing that swings.
+        if self._going != 0 and here[0] - self._turned_s <= self.window_s:
             self._found.append(Reversal(*extreme, found_s=here[0]))
+        self._turned_s = here[0]
         self._going = going
         self._high = self._low = here
 
     def reversals_at(self, now_s: float) -> list[Reversal]:
         """Return the reversals found in the window that ends `now_s`, oldest first."""
-        return [r for r in self._found if now_s - self.window_s < r.found_s <= now_s]
+        begin_s = now_s - self.window_s
+        recent = itertools.takewhile(lambda r: r.found_s > begin_s, reversed(self._found))
+        return [r for r in recent if r.found_s <= now_s][::-1]
 
     def reason_at(self, now_s: float) -> str | None:
         """Say why the alarm is on, e.g. "5 reversals of 5 A or more in 60 s"; None if it is off."""
@@ -110,3 +120,34 @@ class TurningPoints:
         if count < self.reversals:
             return None
         return f"{count} reversals of {self.hysteresis_a:g} A or more in {self.window_s:g} s"
+
+
+class TurningPointsDetector(Detector):
+    """The default: turning points of the measured current."""
+
+    name: ClassVar[str] = "turning_points"
+    summary: ClassVar[str] = "the current reverses its course too often"
+
+    def __init__(
+        self, *, hysteresis_a: float = 5.0, reversals: int = 5, window_s: float = 60.0
+    ) -> None:
+        self._points = TurningPoints(hysteresis_a, reversals, window_s)
+        super().__init__()
+
+    def observe(self, event: Event) -> None:
+        """Take the current of a 0x300."""
+        value_a = current_a(event)
+        if value_a is not None:
+            self._points.sample(event.time_s, value_a)
+
+    def score_at(self, time_s: float) -> float:
+        """Return the share of the reversals that raise the alarm."""
+        return len(self._points.reversals_at(time_s)) / self._points.reversals
+
+    def reason_at(self, time_s: float) -> str | None:
+        """Tell the number of reversals."""
+        return self._points.reason_at(time_s)
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        self._points.reset()

@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""Look for anomalies: in a recording, in what goes over the CAN bus now, or in a whole set.
+
+Exit code 3: an alarm was raised.
+"""
+
+from __future__ import annotations
+
+import evsim.installed  # noqa: F401 - first: says how to install what is missing
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import can
+from rich.console import Console
+
+from evsim import console
+from evsim.bus import add_bus_arguments, open_bus
+from evsim.can_node import CanNode
+from evsim.clock import utc_now
+from evsim.detectors import DEFAULT, DETECTORS, detector_named
+from evsim.errors import UserError
+from evsim.events import CanEvent, Event
+from evsim.lab.progress import progress_bar
+from evsim.recording import read_events
+from evsim.scoring import report
+from evsim.scoring.running import Alarm, Runner
+from evsim.scoring.sets import runs_of, score_set
+
+ALARM_RAISED = 3
+#: Groups of seeds: thresholds may have been chosen on the first only.
+SPLITS: Mapping[str, str] = {
+    "train": "group 1, on which thresholds may be chosen",
+    "test": "all groups but the first, on which no threshold is chosen",
+    "all": "all groups: what thresholds were chosen on too",
+}
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = console.argument_parser(
+        __doc__, "./detect.py run runs/a\n  ./detect.py score sets/b --split test --out scores"
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{run,live,score}")
+
+    run = verbs.add_parser("run", help="print the alarms of a recording")
+    run.add_argument("recording", type=Path, help="a run's directory, or a candump .log file")
+    live = verbs.add_parser("live", help="print alarms as they come on the CAN bus")
+    live.add_argument("--for", type=console.positive, dest="for_s", metavar="S", help="end then")
+    live.add_argument("--once", action="store_true", help="end at the first alarm")
+    add_bus_arguments(live)
+    score = verbs.add_parser("score", help="score detectors on a set")
+    score.add_argument("set", type=Path, help="what ./simulate.py --suite has made")
+    score.add_argument(
+        "--split", choices=SPLITS, default="test", help="which seeds (default: %(default)s)"
+    )
+    score.add_argument("--out", type=Path, metavar="DIR", help="write scores.json and report.md")
+    score.add_argument(
+        "--jobs", type=console.at_least_one, metavar="N", default=os.cpu_count(),
+        help="processes (default: one for each core)",
+    )  # fmt: skip
+    for verb, default in ((run, "combined"), (live, DEFAULT), (score, "all of them")):
+        verb.add_argument(
+            "--detector", action="append", metavar="NAME",
+            help=f"{', '.join(DETECTORS)}; may be given again (default: {default})",
+        )  # fmt: skip
+    usages = "\n".join(verb.format_usage().strip() for verb in (run, live, score))
+    parser.epilog = f"{parser.epilog}\n\n{usages}"
+    options = parser.parse_args(arguments)
+    defaults = {"run": ["combined"], "live": [DEFAULT], "score": [*DETECTORS]}
+    options.detector = options.detector or defaults[options.verb]
+    return options
+
+
+def say(alarm: Alarm) -> None:
+    """Print an alarm as it begins."""
+    moment = datetime.fromtimestamp(alarm.start_s, UTC).isoformat(" ", "seconds")
+    who = "all charge points" if alarm.charge_point == "*" else alarm.charge_point
+    console.ready(f"{moment[:19]}  {who}  {alarm.detector}: {alarm.reason}")
+
+
+# ── A recording ──────────────────────────────────────────────────────────────────────────────
+
+
+def detect_in_recording(options: argparse.Namespace) -> int:
+    """Print the alarms of a recording; the exit code."""
+    factories = {name: DETECTORS[name] for name in options.detector}
+    runner = Runner(factories, keep_scores=False, on_alarm=say)
+    for event in events_of(options.recording):
+        runner.observe(event)
+    runner.finish()
+    if runner.begin_s is None:
+        raise UserError(f"{options.recording} holds no event")
+    return ALARM_RAISED if runner.alarms else 0
+
+
+def events_of(path: Path) -> Iterator[Event]:
+    """Read a run of ours, or the CAN log of somebody else, event by event."""
+    if path.is_dir():
+        yield from read_events(path)
+        return
+    try:
+        with can.LogReader(path) as reader:
+            for message in reader:
+                yield CanEvent(message.timestamp, str(message.channel or "CAN"), message)
+    except (OSError, ValueError, can.CanError, LookupError) as error:
+        raise UserError(
+            f"{path} cannot be read: {error}; a run's directory or a CAN log that python-can reads "
+            "(.log of candump, .asc, .blf) is expected"
+        ) from error
+
+
+# ── Live ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def detect_live(options: argparse.Namespace, raised: list[Alarm]) -> None:
+    """Print alarms as they come, until cancelled or what the command line says."""
+    over = asyncio.Event()
+
+    def note(alarm: Alarm) -> None:
+        say(alarm)
+        raised.append(alarm)
+        if options.once:
+            over.set()
+
+    factories = {name: DETECTORS[name] for name in options.detector}
+    runner = Runner(factories, keep_scores=False, on_alarm=note)
+    node = CanNode(open_bus(options.can_interface, options.can_channel))
+    node.on_message = lambda message: runner.observe(
+        CanEvent(utc_now().timestamp(), "CAN", message)
+    )
+    with node:
+        console.ready(f"Watching the CAN bus ({', '.join(options.detector)})")
+        watching = asyncio.create_task(node.watch())
+        asking = asyncio.create_task(ask(runner))
+        ending = asyncio.create_task(over.wait())
+        try:
+            await asyncio.wait(
+                [watching, asking, ending],
+                timeout=options.for_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in (watching, asking):
+                if task.done():
+                    await task
+        finally:
+            watching.cancel()
+            asking.cancel()
+            ending.cancel()
+
+
+async def ask(runner: Runner) -> None:
+    """Let the seconds pass, also when nothing comes."""
+    while True:
+        await asyncio.sleep(1.0)
+        if runner.begin_s is not None:
+            runner.advance(utc_now().timestamp())
+
+
+# ── A set ────────────────────────────────────────────────────────────────────────────────────
+
+
+def score(options: argparse.Namespace) -> int:
+    """Score detectors on a set; the exit code."""
+    paths = runs_of(options.set)
+    with progress_bar() as bar:
+        task = bar.add_task("scoring", total=len(paths))
+        runs = list(
+            score_set(paths, options.detector, jobs=options.jobs, on_done=lambda: bar.advance(task))
+        )
+    if options.split != "all":
+        runs = [run for run in runs if (run.group == 1) == (options.split == "train")]
+    if not runs:
+        raise UserError(
+            f"{options.set} holds no run of {SPLITS[options.split]}; make it with more --seeds, or "
+            "choose --split"
+        )
+    figures = {name: report.summary(runs, name) for name in options.detector}
+    Console().print(report.terminal_table(figures))
+    if options.out is not None:
+        command = f"./detect.py score SET --split {options.split}"
+        page = report.markdown(figures, runs, SPLITS[options.split], command)
+        report.write(options.out, figures, page)
+        console.ready(f"{options.out / 'report.md'}")
+    return 0
+
+
+def main() -> int:
+    """Do what the command line asks for; the exit code."""
+    options = parse_arguments()
+    console.set_up_logging(options.log_level)
+    try:
+        for name in options.detector:
+            detector_named(name)
+        if options.verb == "run":
+            return detect_in_recording(options)
+        if options.verb == "score":
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            return score(options)
+    except UserError as error:
+        return console.fail(error)
+    except KeyboardInterrupt:
+        return 130
+    raised: list[Alarm] = []
+    code = console.run(lambda: detect_live(options, raised))
+    return ALARM_RAISED if code == 0 and raised else code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
