@@ -12,7 +12,10 @@ import mlcroissant
 import pytest
 from data_set_example import EPOCH_S, write_set
 
+from evsim.anomalies import ANOMALIES, BENIGN
+from evsim.lab.run_spec import RunSpec
 from evsim.recording.describe import describe
+from simulate import simulate
 
 pytestmark = [
     # rdflib's own JSON-LD parser uses a class that rdflib has deprecated.
@@ -160,3 +163,15 @@ def test_croissant_wants_the_url_and_the_date_of_the_publisher(data_set: Path) -
     metadata = croissant(data_set).metadata
     assert metadata.url == "https://example.org/set"
     assert metadata.date_published.date() == datetime.date(2027, 5, 1)
+
+
+def test_what_the_lab_makes_is_valid_too(tmp_path: Path) -> None:
+    for seed, anomaly in ((1, "can_suppress"), (2, "meter_scaling"), (3, None)):
+        spec = RunSpec(seed=seed, duration_s=400, anomaly=anomaly)
+        simulate(spec, tmp_path / "runs" / f"run_{seed}")
+    describe(tmp_path, command="a test", anomalies=ANOMALIES, benign=BENIGN, tsb_ad=True)
+    report = validate(tmp_path)
+    assert report.valid, report.stats
+    issues = croissant(tmp_path).metadata.ctx.issues
+    assert not issues.errors
+    assert len(list((tmp_path / "tsb_ad").iterdir())) == 3
