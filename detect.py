@@ -105,6 +105,8 @@ def events_of(path: Path) -> Iterator[Event]:
     if path.is_dir():
         yield from read_events(path)
         return
+    if not path.exists():
+        raise UserError(f"there is no {path}; a run's directory or a CAN log is expected")
     try:
         with can.LogReader(path) as reader:
             for message in reader:

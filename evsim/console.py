@@ -157,6 +157,8 @@ def run(main: Callable[[], Coroutine[None, None, None]]) -> int:
 def fail(error: Exception) -> int:
     """Print an error as one line on standard error; the exit code for it."""
     program = os.path.basename(sys.argv[0])
+    if program == "__main__.py":  # of a package: python -m evsim.recording
+        program = os.path.basename(os.path.dirname(sys.argv[0]))
     if sys.stderr is not None:
         sys.stderr.write(f"{program}: {visible(str(error))}\n")
     return 1

@@ -69,7 +69,7 @@ def test_the_candump_log_of_somebody_else_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot be read"), ("", "holds no event"), ("x\n", "cannot be read")],
+    [(None, "there is no "), ("", "holds no event"), ("x\n", "cannot be read")],
 )
 @pytest.mark.processes
 def test_what_is_no_recording_is_one_line(tmp_path: Path, content: str | None, words: str) -> None:
