@@ -295,7 +295,7 @@ if [ "$TERMINAL" = none ] || ! has_display; then
   folder=$PWD
   [ -w "$folder" ] || folder=${TMPDIR:-/tmp}
   PLOT_FILE="$folder/ev_anomaly_$(date +%Y-%m-%d_%H%M%S).png"
-  for_plot=(--save "$PLOT_FILE")
+  for_plot=(--web --save "$PLOT_FILE")
 fi
 for_bus=(${for_all[@]+"${for_all[@]}"} ${for_bus[@]+"${for_bus[@]}"}) # csms.py has no bus
 write_command charger ${for_charger[@]+"${for_charger[@]}"} ${for_bus[@]+"${for_bus[@]}"} \

@@ -149,16 +149,13 @@ def check_plot() -> str:
     if backend not in ("agg", "pdf", "ps", "svg", "cairo", "template"):
         return f"plot: windows open with {backend}"
     if os.environ.get("MPLBACKEND"):
-        return f"plot: MPLBACKEND asks for {backend}, so no window; --save FILE.png works"
+        return f"plot: MPLBACKEND asks for {backend}, so no window but a page for a browser"
     if not has_display():
-        return (
-            "plot: no display, so no window; ./run_all.sh --headless and "
-            "./plot_current.py --save FILE.png work"
-        )
+        return "plot: no display, so no window but a page for a browser; --save FILE.png works"
     raise CheckFailed(
         "plot: there is a display, but no window opens on it",
         "install a GUI toolkit: sudo apt install python3-tk (Debian, Ubuntu), brew install "
-        "python-tk (macOS) or pip install PyQt6; without one, ./run_all.sh --headless works",
+        "python-tk (macOS) or pip install PyQt6; without one, ./plot_current.py --web is a page",
     )
 
 

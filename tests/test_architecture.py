@@ -38,7 +38,7 @@ LAYERS: list[list[str]] = [
     ["evsim.can_gateway", "evsim.man_in_the_middle"],
     ["evsim.network_faults", "evsim.ocpp_client"],
     ["evsim.can_node"],
-    ["evsim.bus", "evsim.ocpp_link"],
+    ["evsim.bus", "evsim.ocpp_link", "evsim.figure_page"],
     [
         "evsim.anomalies.",
         "evsim.detectors.",
@@ -49,11 +49,14 @@ LAYERS: list[list[str]] = [
     ["evsim.car", "evsim.charger"],
     # Plain values, and what knows nothing of charging.
     [
+        "evsim.alarm_list",
         "evsim.can_timing",
         "evsim.events",
+        "evsim.figure_window",
         "evsim.frames",
         "evsim.labels",
         "evsim.ocpp_wire",
+        "evsim.picture_file",
         "evsim.deadline",
         "evsim.rate_limit",
         "evsim.security",

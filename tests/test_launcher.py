@@ -280,7 +280,7 @@ def test_options_reach_the_programs(stand_ins: Checkout) -> None:
     launcher.wait_for(f"csms    | arguments: --port {port} --cycles 2 --log-level debug")
     cp_alone = f"--url ws://127.0.0.1:{port} --plant ac --id A 1"
     launcher.wait_for(f"cp      | arguments: {cp_alone} {bus}")
-    launcher.wait_for(f"plot    | arguments: --save {stand_ins.folder}/ev_anomaly_")
+    launcher.wait_for(f"plot    | arguments: --web --save {stand_ins.folder}/ev_anomaly_")
     assert launcher.stop() == 0
 
 

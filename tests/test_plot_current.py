@@ -14,7 +14,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import can
 import matplotlib.image
@@ -30,7 +32,9 @@ import plot_current
 from evsim import console
 from evsim.bus import open_bus
 from evsim.errors import UserError
+from evsim.figure_window import Redrawer
 from evsim.frames import CURRENT_ID, MeasuredCurrent, SetLimit, encode
+from evsim.picture_file import save
 from plot_current import Picture, Trace, animate
 
 Image = npt.NDArray[np.float64]
@@ -135,10 +139,10 @@ def test_no_text_covers_another_and_all_is_on_the_picture(now_s: int) -> None:
     picture = drawn(trace, now_s)
     assert picture.reason.get_text().startswith("1000 reversals")
     texts = [
-        *picture.figure.texts,
+        *(text for text in picture.axes.texts if text.get_text()),
+        *picture.figure.legends[0].get_texts(),
         *picture.axes.get_xticklabels(),
         *picture.axes.get_yticklabels(),
-        picture.axes.xaxis.label,
         picture.axes.yaxis.label,
     ]
     boxes = [(text.get_bbox_patch() or text).get_window_extent() for text in texts]
@@ -169,6 +173,132 @@ def test_edited_constants_take_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     assert picture.reason.get_text() == "3 reversals of 5 A or more in 60 s"
 
 
+# ── The verdict ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_reversal_that_counts_is_marked_where_the_current_turned() -> None:
+    picture = drawn(base_scenario(3), 24)
+    times_s: Any = picture.reversals.get_xdata()
+    currents_a: Any = picture.reversals.get_ydata()
+    marks = list(zip(times_s, currents_a, strict=True))
+    # The first rise from 0 A reverses nothing; of a plateau its last sample is the turning point.
+    assert marks == [(4, 100), (10, 0), (12, 100), (18, 0), (20, 100)]
+    assert not [*drawn(base_scenario(1), 200).reversals.get_xdata()]  # type: ignore[misc]
+
+
+def test_only_reversals_that_are_on_the_plot_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plot_current, "WINDOW_S", 10.0)
+    picture = drawn(base_scenario(3), 24)
+    assert [*picture.reversals.get_xdata()] == [18, 20]  # type: ignore[misc]
+    assert picture.reason.get_text() == "5 reversals of 5 A or more in 60 s"
+
+
+def shaded(picture: Picture) -> list[tuple[float, float]]:
+    """From when to when the alarm's span is shaded."""
+    vertices = np.asarray(picture.spans.get_paths()[0].vertices)
+    ups = sorted({float(x) for x, y in vertices if y == 1})
+    return list(zip(ups[::2], ups[1::2], strict=True))
+
+
+def test_the_span_of_an_alarm_is_shaded_from_its_first_sample_to_its_end() -> None:
+    trace = base_scenario(3)  # the fifth reversal is found in the sample at 21 s
+    assert shaded(drawn(trace, 24)) == [(21, 24)]
+    for second in range(24, 90):
+        trace.add(second, 0)
+    # The first of the five, found at 5 s, leaves the window at 65 s.
+    assert shaded(drawn(trace, 90)) == [(30, 65)]
+    assert drawn(trace, 200).spans.get_paths() == []
+
+
+def test_the_last_alarms_are_listed_with_time_and_reason() -> None:
+    began_at = datetime(2026, 3, 1, 12, 0, 0).astimezone()
+    trace = Trace(began_at=began_at)
+    for start_s in (0, 100, 200, 300):
+        for second, current_a in enumerate([0, 0, 0, 100, 100, 0, 0, 0] * 3 + [0] * 70):
+            trace.add(start_s + second, current_a)
+    clocks, times, reasons = (column.get_text() for column in drawn(trace, 399).listed)
+    assert clocks.splitlines() == ["12:05:21", "12:03:41", "12:02:01"]
+    assert times.splitlines() == ["321 s to 365 s", "221 s to 265 s", "121 s to 165 s"]
+    assert reasons.splitlines() == ["5 reversals of 5 A or more in 60 s"] * 3
+    assert drawn(Trace(), 1).listed[0].get_text() == "none so far"
+    going_on = drawn(base_scenario(3), 24).listed[1].get_text()
+    assert going_on == "21 s to now"
+
+
+@pytest.mark.parametrize("name", plot_current.DETECTORS_OF_CURRENT)
+def test_every_detector_of_the_plot_can_alarm(name: str) -> None:
+    currents_a = [0, 0, 0, 100, 100, 0, 0, 0] * 12
+    if name == "plateau":
+        currents_a = [30, 31] * 5 + [31] * 160  # noise, then none
+    trace = Trace(name)
+    for second, current_a in enumerate(currents_a):
+        trace.add(second, current_a)
+    picture = Picture(Figure(figsize=plot_current.SIZE_IN), name)
+    FigureCanvasAgg(picture.figure)
+    animate(picture, trace, len(currents_a))
+    assert picture.indicator.get_visible()
+    assert picture.reason.get_text()
+    assert f"Last alarms of {name}" in [text.get_text() for text in picture.axes.texts]
+    marks = [*picture.reversals.get_xdata()]  # type: ignore[misc]
+    assert bool(marks) == (name == "turning_points"), "others count something else"
+
+
+def test_a_detector_that_needs_more_than_the_current_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ending:
+        plot_current.parse_arguments(["--detector", "command_rate"])
+    assert ending.value.code == 2
+    assert "turning_points" in capsys.readouterr().err
+
+
+# ── Redrawing ────────────────────────────────────────────────────────────────────────────────
+
+
+class CountingCanvas(FigureCanvasAgg):
+    """Counts how often the whole figure is drawn."""
+
+    supports_blit = True
+    whole = 0
+
+    def draw(self) -> None:
+        self.whole += 1
+        super().draw()  # type: ignore[no-untyped-call]
+
+    def blit(self, bbox: object = None) -> None:
+        """Nothing to show it on."""
+
+
+def test_redrawing_what_changed_gives_the_picture_of_a_whole_drawing() -> None:
+    picture = Picture(Figure(figsize=plot_current.SIZE_IN))
+    canvas: Any = CountingCanvas(picture.figure)
+    redrawer = Redrawer(picture.figure, picture.changing)
+    trace = Trace(began_at=datetime(2026, 3, 1, 12, 0, 0).astimezone())
+    for second, current_a in enumerate([0, 0, 0, 100, 100, 0, 0, 0] * 20):
+        trace.add(second, current_a)
+        animate(picture, trace, second + 0.5)
+        redrawer.redraw()
+        if second % 23 == 0:
+            shown = np.asarray(canvas.buffer_rgba()).copy()
+            whole = np.asarray(drawn(trace, second + 0.5).figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
+            differing = (np.abs(shown.astype(int) - whole).max(axis=-1) > 1).sum()
+            assert differing == 0, f"at {second} s"
+    assert canvas.whole <= 2, "the whole figure is drawn at the start, not for each sample"
+
+
+def test_a_change_of_anything_else_draws_the_whole() -> None:
+    picture = Picture(Figure(figsize=plot_current.SIZE_IN))
+    canvas: Any = CountingCanvas(picture.figure)
+    redrawer = Redrawer(picture.figure, picture.changing)
+    trace = base_scenario(1)
+    for now_s, current_a in [(8, 0), (9, 300), (10, 300)]:
+        trace.add(now_s, current_a)  # 300 A: another y axis
+        animate(picture, trace, now_s)
+        redrawer.redraw()
+    assert canvas.whole == 2
+    assert picture.axes.get_ylim() == (0, 315)
+
+
 # ── The saved picture ────────────────────────────────────────────────────────────────────────
 
 
@@ -176,7 +306,7 @@ def test_edited_constants_take_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "beginning"), [("p.png", b"\x89PNG"), ("p.PDF", b"%PDF"), ("p.svg", b"<?xml")]
 )
 def test_save_writes_each_format(tmp_path: Path, name: str, beginning: bytes) -> None:
-    drawn(base_scenario(3), 24).save(tmp_path / name)
+    save(drawn(base_scenario(3), 24).figure, tmp_path / name, dpi=100)
     assert (tmp_path / name).read_bytes().startswith(beginning)
     assert os.listdir(tmp_path) == [name]
 
@@ -185,19 +315,19 @@ def test_an_old_picture_is_replaced_at_once_not_overwritten(tmp_path: Path) -> N
     path = tmp_path / "p.svg"
     path.write_bytes(b"old")
     with path.open("rb") as viewer:
-        drawn(base_scenario(3), 24).save(path)
+        save(drawn(base_scenario(3), 24).figure, path, dpi=100)
         assert viewer.read() == b"old"
     assert path.read_bytes().startswith(b"<?xml")
 
 
 def test_a_full_disk_is_one_clear_line_and_leaves_the_old_picture(tmp_path: Path) -> None:
-    picture, path = drawn(base_scenario(3), 24), tmp_path / "p.png"
+    figure, path = drawn(base_scenario(3), 24).figure, tmp_path / "p.png"
     path.write_bytes(b"old")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
         with pytest.raises(UserError, match=r"cannot save .*p\.png"):
-            picture.save(path)
+            save(figure, path, dpi=100)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_bytes() == b"old"
@@ -276,8 +406,8 @@ def test_only_0x300_is_plotted_and_faulty_frames_are_said_once(
     traces: list[Trace] = []
 
     class KeptTrace(Trace):
-        def __init__(self) -> None:
-            super().__init__()
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
             traces.append(self)
 
     def send_all() -> None:
@@ -341,13 +471,21 @@ def test_save_without_a_duration_saves_when_it_is_stopped(
 
 @pytest.mark.processes
 @pytest.mark.parametrize("backend", [None, "tkagg", "agg"])
-def test_without_a_display_it_says_what_to_do(
+def test_without_a_display_it_serves_a_page_and_says_where(
     start_script: StartScript, backend: str | None
 ) -> None:
-    plot = start_script("plot_current.py", env={**NO_DISPLAY, "MPLBACKEND": backend})
-    assert plot.wait() == 1
-    assert len(plot.lines) == 1
-    assert "--save plot.png --duration 60" in plot.output
+    environment = {**NO_DISPLAY, "MPLBACKEND": backend}
+    plot = start_script("plot_current.py", "--web-port", "0", env=environment)
+    plot.wait_for("on http://127.0.0.1:")
+    plot.send_signal(signal.SIGINT)
+    assert plot.wait() == 0
+
+    plot = start_script("plot_current.py", "--duration", "0.1", env=environment)
+    assert plot.wait() == 0
+    assert "no window can be opened here" in plot.lines[0]
+    assert "--save plot.png" in plot.lines[0]
+    assert "Plotting CAN frame 0x300" in plot.lines[1]
+    assert "on http://127.0.0.1:" in plot.lines[1]
 
 
 # ── The window ───────────────────────────────────────────────────────────────────────────────

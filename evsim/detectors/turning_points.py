@@ -148,6 +148,10 @@ class TurningPointsDetector(Detector):
         """Tell the number of reversals."""
         return self._points.reason_at(time_s)
 
+    def reversals_at(self, time_s: float) -> list[Reversal]:
+        """Return the reversals that count at `time_s`, oldest first."""
+        return self._points.reversals_at(time_s)
+
     def reset(self) -> None:
         """Forget all samples."""
         self._points.reset()
