@@ -145,6 +145,11 @@ class OcppLink(ChargePoint):
         """Whether a connection is being served."""
         return self._connected
 
+    def add_handlers(self, *parts: object) -> None:
+        """Let the `@on` and `@after` methods of `parts` answer too, e.g. of a feature profile."""
+        for part in parts:
+            self.route_map.update(ocpp.routing.create_route_map(part))
+
     # ── Receiving ────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:

@@ -65,6 +65,17 @@ class Database(sqlite3.Connection):
         except sqlite3.Error as error:
             raise self._not_written(error) from error
 
+    def add_tables(self, schema: str) -> None:
+        """Make the tables of another part of the program in this file too, unless they exist.
+
+        Raises StorageError.
+        """
+        try:
+            self.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT")
+        except sqlite3.Error as error:
+            self.rollback()
+            raise self._not_written(error) from error
+
     def _check_place(self) -> None:
         if self._file is not None and not self._is_in_place(self._file):
             raise StorageError(f"{self.path} was removed while it was in use; start again")

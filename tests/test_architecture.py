@@ -34,6 +34,8 @@ LAYERS: list[list[str]] = [
         "evsim.central_system.station",
         "evsim.charge_point.session",
         "evsim.charge_point.credentials",
+        "evsim.charge_point.features.",
+        "evsim.central_system.features.",
     ],
     ["evsim.can_gateway", "evsim.man_in_the_middle"],
     ["evsim.network_faults", "evsim.ocpp_client"],

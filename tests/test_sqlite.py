@@ -59,3 +59,16 @@ def test_one_statement_is_committed_at_once(tmp_path: Path) -> None:
         path.unlink()
         with pytest.raises(StorageError, match="was removed"):
             database.write("INSERT INTO parents VALUES (?)", (2,))
+
+
+def test_another_part_adds_its_tables(tmp_path: Path) -> None:
+    path = tmp_path / "shared.sqlite"
+    for _ in range(2):  # the second time they exist
+        with closing(open_database(path, SCHEMA)) as database:
+            database.add_tables("CREATE TABLE IF NOT EXISTS others (name TEXT)")
+            database.write("INSERT INTO others VALUES (?)", ("one",))
+    with closing(open_database(path, SCHEMA)) as database:
+        assert database.execute("SELECT COUNT(*) FROM others").fetchone() == (2,)
+        with pytest.raises(StorageError, match="cannot write"):
+            database.add_tables("CREATE TABLE twice (a TEXT); CREATE TABLE twice (a TEXT)")
+        database.add_tables("CREATE TABLE twice (a TEXT)")  # nothing was left half made

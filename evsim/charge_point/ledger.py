@@ -74,18 +74,19 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         """Open or make the file; StorageError if it cannot be, or another process holds it."""
-        self._database = open_database(path, _SCHEMA, alone=True)
+        #: The file, which other parts of a charge point keep their tables in too.
+        self.database = open_database(path, _SCHEMA, alone=True)
 
     def close(self) -> None:
         """Close the file."""
-        self._database.close()
+        self.database.close()
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
     def begin(self, connector_id: int, id_tag: str, meter_wh: int, at: datetime) -> int:
         """Begin a transaction and queue its StartTransaction; give its local id."""
-        with self._database.writing():
-            cursor = self._database.execute(
+        with self.database.writing():
+            cursor = self.database.execute(
                 "INSERT INTO transactions (connector_id, id_tag, started_at) VALUES (?, ?, ?)",
                 (connector_id, id_tag, to_ocpp(at)),
             )
@@ -101,7 +102,7 @@ class Ledger:
 
     def meter_values(self, local_id: int, payload: dict[str, Any], register_wh: float) -> None:
         """Queue the meter values of a transaction and keep the register."""
-        with self._database.writing():
+        with self.database.writing():
             number = self._queue(local_id, "MeterValues", payload)
             self._keep_register(register_wh)
             if number % COUNT_EACH == 0:
@@ -109,11 +110,11 @@ class Ledger:
 
     def end(self, local_id: int, *, reason: str, register_wh: float, at: datetime) -> None:
         """End a transaction and queue its StopTransaction."""
-        with self._database.writing():
-            (id_tag,) = self._database.execute(
+        with self.database.writing():
+            (id_tag,) = self.database.execute(
                 "SELECT id_tag FROM transactions WHERE local_id = ?", (local_id,)
             ).fetchone()
-            self._database.execute(
+            self.database.execute(
                 "UPDATE transactions SET ended = 1 WHERE local_id = ?", (local_id,)
             )
             payload = {
@@ -126,20 +127,20 @@ class Ledger:
             self._keep_register(register_wh)
 
     def _queue(self, local_id: int, action: str, payload: dict[str, Any]) -> int:
-        cursor = self._database.execute(
+        cursor = self.database.execute(
             "INSERT INTO messages (local_id, action, payload) VALUES (?, ?, ?)",
             (local_id, action, json.dumps(payload)),
         )
         return int(cursor.lastrowid or 0)
 
     def _thin_meter_values(self) -> None:
-        (count,) = self._database.execute(
+        (count,) = self.database.execute(
             "SELECT COUNT(*) FROM messages WHERE action = 'MeterValues'"
         ).fetchone()
         if count <= MOST_METER_VALUES:
             return
         # The oldest stays: it may just be on its way.
-        self._database.execute(
+        self.database.execute(
             "DELETE FROM messages WHERE number IN (SELECT number FROM"
             " (SELECT number, ROW_NUMBER() OVER (ORDER BY number) AS place FROM messages"
             " WHERE action = 'MeterValues') WHERE place % 2 = 0)"
@@ -147,7 +148,7 @@ class Ledger:
         log.warning("%d meter values wait to be sent; every second one is dropped", count)
 
     def _keep_register(self, register_wh: float) -> None:
-        self._database.execute("INSERT OR REPLACE INTO meter VALUES (1, ?)", (register_wh,))
+        self.database.execute("INSERT OR REPLACE INTO meter VALUES (1, ?)", (register_wh,))
 
     # ── Sending ──────────────────────────────────────────────────────────────────────────────
 
@@ -156,7 +157,7 @@ class Ledger:
 
         :param besides: local ids of transactions whose messages are passed over.
         """
-        row = self._database.execute(
+        row = self.database.execute(
             "SELECT number, local_id, action, payload, failures, transaction_id"
             " FROM messages JOIN transactions USING (local_id)"
             + (" WHERE local_id NOT IN (SELECT value FROM json_each(:besides))" if besides else "")
@@ -175,23 +176,23 @@ class Ledger:
         """Forget a message that has been answered; a StartTransaction's answer brings the id."""
         forget = "DELETE FROM messages WHERE number = ?"
         if message.action == "MeterValues":
-            self._database.write(forget, (message.number,))
+            self.database.write(forget, (message.number,))
             return
-        with self._database.writing():
-            self._database.execute(forget, (message.number,))
+        with self.database.writing():
+            self.database.execute(forget, (message.number,))
             if transaction_id is not None:
-                self._database.execute(
+                self.database.execute(
                     "UPDATE transactions SET transaction_id = ? WHERE local_id = ?",
                     (transaction_id, message.local_id),
                 )
             if message.action == "StopTransaction":
-                self._database.execute(
+                self.database.execute(
                     "DELETE FROM transactions WHERE local_id = ?", (message.local_id,)
                 )
 
     def failed(self, message: Message) -> None:
         """Count a failure of the central system to process a message."""
-        self._database.write(
+        self.database.write(
             "UPDATE messages SET failures = failures + 1 WHERE number = ?", (message.number,)
         )
 
@@ -200,29 +201,27 @@ class Ledger:
     @property
     def waiting(self) -> int:
         """How many messages wait to be sent."""
-        (count,) = self._database.execute("SELECT COUNT(*) FROM messages").fetchone()
+        (count,) = self.database.execute("SELECT COUNT(*) FROM messages").fetchone()
         return int(count)
 
     @property
     def register_wh(self) -> float:
         """The energy register as last kept, Wh."""
-        row = self._database.execute("SELECT wh FROM meter").fetchone()
+        row = self.database.execute("SELECT wh FROM meter").fetchone()
         return float(row[0]) if row else 0.0
 
     def setting(self, name: str) -> str | None:
         """Give what the central system has set, or None."""
-        row = self._database.execute(
-            "SELECT value FROM settings WHERE name = ?", (name,)
-        ).fetchone()
+        row = self.database.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         return str(row[0]) if row else None
 
     def set_setting(self, name: str, value: str) -> None:
         """Keep what the central system has set."""
-        self._database.write("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+        self.database.write("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
     def open_transactions(self) -> list[OpenTransaction]:
         """Give the transactions that were begun and not ended."""
-        rows = self._database.execute(
+        rows = self.database.execute(
             "SELECT local_id, connector_id, id_tag, started_at FROM transactions"
             " WHERE NOT ended ORDER BY local_id"
         )
