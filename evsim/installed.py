@@ -20,6 +20,7 @@ PACKAGES = (
     "numpy",
     "rainflow",
     "rich",
+    "prompt_toolkit",
 )
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

@@ -22,6 +22,7 @@ LAYERS: list[list[str]] = [
     ["evsim.certificates", "evsim.recording.__main__", "evsim.live."],
     ["evsim.scoring."],
     ["evsim.lab."],
+    ["evsim.prompt"],
     [
         "evsim.console",
         "evsim.play_options",

@@ -14,21 +14,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from conftest import ROOT, Script, environment
+from terminal import need, until
 
 from evsim.recording import load
 
 pytestmark = pytest.mark.processes
-
-T = TypeVar("T")
 
 READY_LINES = {
     "charger": "Listening for CAN commands",
@@ -91,25 +87,6 @@ time.sleep(60)'
   *) exec "$REAL_PYTHON" "$@" ;;
 esac
 """
-
-
-def until(condition: Callable[[], T], what: str, timeout_s: float = 30) -> T:
-    """Wait for a condition to give something true; return that."""
-    deadline_s = time.monotonic() + timeout_s
-    while not (value := condition()):
-        if time.monotonic() > deadline_s:
-            pytest.fail(f"not within {timeout_s:g} s: {what}")
-        threading.Event().wait(0.05)
-    return value
-
-
-def need(*tools: str) -> None:
-    """Skip without these tools; fail where CI must have them."""
-    for tool in tools:
-        if shutil.which(tool) is None:
-            if os.environ.get("EVSIM_REQUIRE_DISPLAY_TESTS"):
-                pytest.fail(f"{tool} is not installed")
-            pytest.skip(f"needs {tool}")
 
 
 def is_alive(pid: int) -> bool:
