@@ -27,7 +27,7 @@ from ocpp.v16.enums import (
     Action,
     AuthorizationStatus,
     ChargePointStatus,
-    ChargingProfileStatus,
+    ChargingRateUnitType,
     ConfigurationStatus,
     DataTransferStatus,
     Reason,
@@ -37,7 +37,12 @@ from ocpp.v16.enums import (
 from evsim import console
 from evsim.bus import add_bus_arguments, open_bus
 from evsim.can_node import CanNode
-from evsim.charge_point.charging_profiles import ProfileError, read_profile
+from evsim.charge_point.charging_profiles import (
+    RATE_UNITS,
+    Profile,
+    ProfileError,
+    ProfileRules,
+)
 from evsim.charge_point.connector import Connector
 from evsim.charge_point.credentials import (
     AUTHORIZATION_KEY,
@@ -46,7 +51,9 @@ from evsim.charge_point.credentials import (
     add_security_arguments,
 )
 from evsim.charge_point.delivery import Delivery
+from evsim.charge_point.features.smart_charging import SmartCharging, rate_units
 from evsim.charge_point.ledger import Ledger
+from evsim.charge_point.profile_store import ProfileStore
 from evsim.charge_point.session import SessionLink
 from evsim.charge_point.transaction import Transaction
 from evsim.charger import DEFAULT_PLANT, PLANTS, Plant
@@ -84,6 +91,7 @@ class ChargePoint(SessionLink):
         plant: Plant,
         credentials: Credentials | None = None,
         meter_interval_s: float = 1.0,
+        units: frozenset[ChargingRateUnitType] = RATE_UNITS,
         now: Clock = utc_now,
         message_ids: Callable[[], object] = uuid4,
     ) -> None:
@@ -97,12 +105,17 @@ class ChargePoint(SessionLink):
         self.connector = Connector(
             CONNECTOR,
             plant,
+            ProfileStore(ledger.database, ProfileRules(plant, CONNECTOR, units)),
             send=node.send,
             report=self.report_status,
             now=now,
             register_wh=ledger.register_wh,
         )
         node.on_frame = self.connector.hear
+        self.smart_charging = SmartCharging(
+            self.connector, now=now, id_on_its_way_s=ID_ON_ITS_WAY_S
+        )
+        self.add_handlers(self.smart_charging)
         self._tasks = asyncio.TaskGroup()
         self._charging: asyncio.Task[None] | None = None
         self._connect_anew = False
@@ -114,10 +127,14 @@ class ChargePoint(SessionLink):
 
     @on(Action.remote_start_transaction)
     def on_remote_start(
-        self, id_tag: str, connector_id: int = CONNECTOR, **_: object
+        self,
+        id_tag: str,
+        connector_id: int = CONNECTOR,
+        charging_profile: Mapping[str, Any] | None = None,
+        **_: object,
     ) -> call_result.RemoteStartTransaction:
         """Answer first, then start."""
-        refusal = ""
+        refusal, profile = "", None
         if self._ending:
             refusal = "this charge point is about to end"
         elif not self.accepted:
@@ -126,11 +143,16 @@ class ChargePoint(SessionLink):
             refusal = f"there is no connector {connector_id} to start on"
         elif self.connector.status != ChargePointStatus.available:
             refusal = f"connector {CONNECTOR} is {self.connector.status}"
+        elif charging_profile is not None:
+            try:
+                profile = self.smart_charging.read_for_start(connector_id, charging_profile)
+            except ProfileError as error:
+                refusal = str(error)
         if refusal:
             log.warning("RemoteStart rejected: %s", refusal)
             return call_result.RemoteStartTransaction(RemoteStartStopStatus.rejected)
         self.connector.enter(ChargePointStatus.preparing)
-        self._charging = self._tasks.create_task(self.charge(id_tag))
+        self._charging = self._tasks.create_task(self.charge(id_tag, profile))
         return call_result.RemoteStartTransaction(RemoteStartStopStatus.accepted)
 
     @on(Action.remote_stop_transaction)
@@ -146,26 +168,6 @@ class ChargePoint(SessionLink):
             return call_result.RemoteStopTransaction(RemoteStartStopStatus.rejected)
         transaction.end(Reason.remote)
         return call_result.RemoteStopTransaction(RemoteStartStopStatus.accepted)
-
-    @on(Action.set_charging_profile)
-    def on_set_charging_profile(
-        self, connector_id: int, cs_charging_profiles: Mapping[str, Any], **_: object
-    ) -> call_result.SetChargingProfile:
-        """Take a profile; its limit goes to the charger at once."""
-        try:
-            profile = read_profile(
-                connector_id,
-                cs_charging_profiles,
-                now=self.now(),
-                plant=self.connector.plant,
-                connectors=CONNECTOR,
-                transaction=self.connector.transaction,
-            )
-            self.connector.take_profile(profile)
-        except ProfileError as error:
-            log.warning("charging profile rejected: %s", error)
-            return call_result.SetChargingProfile(ChargingProfileStatus.rejected)
-        return call_result.SetChargingProfile(ChargingProfileStatus.accepted)
 
     @on(Action.change_configuration)
     def on_change_configuration(
@@ -197,13 +199,15 @@ class ChargePoint(SessionLink):
 
     # ── One transaction ──────────────────────────────────────────────────────────────────────
 
-    async def charge(self, id_tag: str) -> None:
-        """Run a transaction from its start to its end."""
+    async def charge(self, id_tag: str, profile: Profile | None = None) -> None:
+        """Run a transaction from its start to its end, under the profile that came with it."""
         connector, started_at = self.connector, self.now()
         meter_wh = round(connector.read_meter_wh())
         local_id = self.ledger.begin(CONNECTOR, id_tag, meter_wh, started_at)
         transaction = connector.transaction = Transaction(local_id, id_tag, started_at)
         self.delivery.wake()
+        if profile is not None:
+            self.smart_charging.begin(profile)
         await transaction.wait_for_id(ANSWER_S)  # without it, the charging goes on offline
         if not transaction.stop.done():
             await connector.start()
@@ -333,6 +337,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="the charger's kind, for voltage and phases (default: %(default)s)",
     )
     parser.add_argument(
+        "--rate-units",
+        type=rate_units,
+        default=RATE_UNITS,
+        metavar="UNITS",
+        help="of the limits that charging profiles may have: A, W or A,W (default: A,W)",
+    )
+    parser.add_argument(
         "--state",
         type=Path,
         default=state_directory(),
@@ -372,6 +383,7 @@ async def main(options: argparse.Namespace) -> None:
             plant=PLANTS[options.plant],
             credentials=credentials,
             meter_interval_s=options.meter_interval,
+            units=options.rate_units,
         )
         said = False
 

@@ -1,6 +1,9 @@
 """What a charge point keeps and decides, without sockets: cp.py puts the parts together.
 
-charging_profiles   read a profile without trust; the limit at a moment, the next change of it
+charging_profiles   read a profile without trust
+composite_schedule  profiles stacked: the limit now, its next change, how it goes on
+profile_store       the profiles taken, in SQLite
+features            the handlers of the feature profiles beyond Core
 charger_control     what the charger is told, and whether it still speaks
 connector           charger, meter and profiles of a connector, and the status that follows
 credentials         how it proves itself; key and profile as the central system changes them

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from ocpp.v16.enums import ChargePointStatus, Reason
 
 from evsim.charge_point.charger_control import ChargerControl, Health
-from evsim.charge_point.charging_profiles import Profile, ProfileStore
+from evsim.charge_point.charging_profiles import Profile
 from evsim.charge_point.meter import Meter
+from evsim.charge_point.profile_store import ProfileStore
 from evsim.charge_point.transaction import Transaction
 from evsim.charger import Plant
 from evsim.clock import Clock
@@ -28,6 +29,7 @@ class Connector:
     """One connector; made within a running event loop, whose clock it uses.
 
     :param number: from 1 up.
+    :param profiles: its own and those of connector 0.
     :param send: puts a frame on the charger's bus.
     :param report: called with each new status, and with what is wrong when it is Faulted.
     :param register_wh: where the meter stood.
@@ -37,6 +39,7 @@ class Connector:
         self,
         number: int,
         plant: Plant,
+        profiles: ProfileStore,
         *,
         send: Callable[[Frame], object],
         report: Callable[[int, ChargePointStatus, str | None], None],
@@ -46,7 +49,7 @@ class Connector:
         self.number = number
         self.plant = plant
         self.meter = Meter(plant, register_wh)
-        self.profiles = ProfileStore()
+        self.profiles = profiles
         self.transaction: Transaction | None = None
         self.status = ChargePointStatus.available
         self._phase = ChargePointStatus.available
@@ -113,7 +116,8 @@ class Connector:
             self._wake_up.set()
 
     async def follow_profiles(self) -> None:
-        """Apply the limit anew at each boundary of a schedule, for ever."""
+        """Apply the limit of the profiles kept, and anew at each boundary of a schedule, for ever."""
+        self.apply_limit(again=False)
         while True:
             self._wake_up.clear()
             self._looks_at_s = self._loop.time() + self._unchanged_for_s()
