@@ -134,6 +134,9 @@ class OcppLink(ChargePoint):
         self.taps: list[Tap] = []
         #: How often each kind of trouble was met; each is logged the first time.
         self.troubles: Counter[str] = Counter()
+        #: While it is, CALLs are neither obeyed nor answered: OCPP 1.6 section 4.2 has a charge
+        #: point so whose BootNotification was rejected.
+        self.silent = False
         self._connected = False
         self._pending: dict[str, asyncio.Future[dict[str, Any]]] = {}
         #: CALLs, and the CALLERRORs that are the ready replies to what could not be read.
@@ -255,6 +258,8 @@ class OcppLink(ChargePoint):
         bucket = TokenBucket(self.rate, loop.time()) if self.rate else None
         while True:
             request = await self._to_answer.get()
+            if self.silent:
+                continue
             if bucket is not None and (wait_s := bucket.reserve(loop.time())) > 0:
                 await asyncio.sleep(wait_s)
             after: _After = None

@@ -18,6 +18,8 @@ SCRIPTS = "root scripts"
 #: name ending in a dot stands for a package and all in it but what has a line of its own.
 LAYERS: list[list[str]] = [
     [SCRIPTS],
+    # The command lines of programs, and what can be typed in their terminals
+    ["evsim.charge_point.options", "evsim.charge_point.terminal"],
     # Programs too: python -m evsim.certificates, python -m evsim.recording
     ["evsim.certificates", "evsim.recording.__main__", "evsim.live."],
     ["evsim.scoring."],
@@ -35,6 +37,7 @@ LAYERS: list[list[str]] = [
         "evsim.central_system.station",
         "evsim.charge_point.session",
         "evsim.charge_point.credentials",
+        "evsim.charge_point.assembly",
         "evsim.charge_point.features.",
         "evsim.central_system.features.",
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +14,11 @@ from ocpp.exceptions import FormatViolationError, InternalError, NotSupportedErr
 from ocpp.v16 import call, call_result
 
 from evsim import virtual_time
-from evsim.charge_point.delivery import ASIDE_S, MESSAGE_ATTEMPTS, Delivery
+from evsim.charge_point.configuration import Configuration
+from evsim.charge_point.delivery import ASIDE_S, ATTEMPTS, Delivery
 from evsim.charge_point.ledger import Ledger
 from evsim.ocpp_link import NotConnectedError
-from evsim.sqlite import StorageError
+from evsim.sqlite import IN_MEMORY, StorageError
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 WHOLE = ["StartTransaction", "MeterValues", "MeterValues", "StopTransaction"]
@@ -88,7 +90,14 @@ class Central:
         if isinstance(request, call.StartTransaction):
             tag: Any = {"status": "Accepted"}
             return call_result.StartTransaction(41 + len(self.got), tag)
+        if isinstance(request, call.StopTransaction):
+            return call_result.StopTransaction()
         return call_result.MeterValues()
+
+
+def attempts() -> int:
+    with contextlib.closing(Ledger(IN_MEMORY)) as ledger:
+        return Configuration(ledger.database).number(ATTEMPTS)
 
 
 def deliver(
@@ -101,7 +110,13 @@ def deliver(
 
     async def run() -> None:
         ledger = Ledger(path)
-        delivery = Delivery(ledger, central.call, lambda *answer: started.append(answer))
+        delivery = Delivery(
+            ledger,
+            Configuration(ledger.database),
+            central.call,
+            on_started=lambda *answer: started.append(answer),
+            on_id_tag_info=lambda *_: None,
+        )
         delivery.resume()
         running = asyncio.create_task(delivery.run())
         try:
@@ -157,7 +172,7 @@ def test_what_is_refused_is_out_of_the_way_and_a_transaction_comes_back_whole(pa
     fill(ledger)
     ledger.close()
     central = Central()
-    central.fail = [InternalError() for _ in range(MESSAGE_ATTEMPTS)]
+    central.fail = [InternalError() for _ in range(attempts())]
 
     async def take_up(delivery: Delivery) -> None:
         await delivery.all_sent()

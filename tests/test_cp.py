@@ -78,6 +78,11 @@ class Central(OcppLink):
         self.note("Heartbeat", payload)
         return call_result.Heartbeat("2026-01-01T00:00:00Z")
 
+    @on(Action.authorize)
+    def on_authorize(self, **payload: Any) -> call_result.Authorize:
+        self.note("Authorize", payload)
+        return call_result.Authorize({"status": self.tag_status})  # type: ignore[arg-type]
+
     @on(Action.start_transaction)
     async def on_start(self, **payload: Any) -> call_result.StartTransaction:
         self.note("StartTransaction", payload)
@@ -129,7 +134,7 @@ class Central(OcppLink):
 class Bench:
     """A charge point between a played charger and a played central system."""
 
-    def __init__(self, state: Path, plant: str) -> None:
+    def __init__(self, state: Path, plant: str, **more: Any) -> None:
         self.node = Node()
         self.central = Central()
         self.loop = asyncio.get_running_loop()
@@ -140,6 +145,7 @@ class Bench:
             ledger=self.ledger,
             plant=PLANTS[plant],
             now=virtual_time.clock(),
+            **more,
         )
         self.current_a = 0
         self.charger_speaks = True
@@ -171,10 +177,22 @@ class Bench:
         await asyncio.sleep(0.1)
         return disconnect
 
+    async def stay_connected(self) -> None:
+        """Connect both ends again and again, as a charge point does."""
+
+        async def keep_connected() -> None:
+            while True:
+                ours, theirs = websocket_pair()
+                await asyncio.gather(self.cp.talk(ours), self.central.serve(theirs))
+                await asyncio.sleep(1)
+
+        self.running.append(asyncio.create_task(keep_connected()))
+        await asyncio.sleep(0.1)
+
 
 @contextlib.asynccontextmanager
-async def bench(state: Path, plant: str = "dc") -> AsyncIterator[Bench]:
-    made = Bench(state, plant)
+async def bench(state: Path, plant: str = "dc", **more: Any) -> AsyncIterator[Bench]:
+    made = Bench(state, plant, **more)
     made.running = [asyncio.create_task(made.cp.run()), asyncio.create_task(made.charger())]
     await asyncio.sleep(0.5)
     try:
@@ -558,6 +576,7 @@ def test_statuses_that_wait_are_bounded_and_the_newest_kept(tmp_path: Path) -> N
             await it.connect()
             await it.central.start_remotely()
             await asyncio.sleep(1)
+            it.current_a = 50
             it.central.status_delay_s = 4
             for _ in range(200):
                 await it.central.limit((0, 0))

@@ -29,6 +29,7 @@ from csms import CentralSystem
 from evsim.central_system.admission import Admission
 from evsim.central_system.ledger import Ledger
 from evsim.central_system.server import OcppServer
+from evsim.charge_point.connector_status import SILENT_CHARGER
 from evsim.charge_point.session import SessionLink
 from evsim.clock import utc_now
 from evsim.ocpp_client import BackOff, Endpoint, keep_connected
@@ -707,7 +708,7 @@ def test_hostile_answers_to_the_boot(boot_answer: Any, monkeypatch: pytest.Monke
         ):
             talking = asyncio.create_task(link.talk(connection))
             assert await seen.get() == "Available"
-            link.report_status(1, ChargePointStatus.faulted, "the session lives on")
+            link.report_status(1, ChargePointStatus.faulted, SILENT_CHARGER)
             async with asyncio.timeout(3):
                 assert await seen.get() == "Faulted"
             await connection.close()

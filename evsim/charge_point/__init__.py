@@ -1,5 +1,14 @@
-"""What a charge point keeps and decides, without sockets: cp.py puts the parts together.
+"""What a charge point keeps, decides and does; cp.py answers the messages of the Core profile.
 
+assembly            the parts put together; in and out of service, restarts, power cuts
+charging            from the cable and the id tag to the end of a transaction
+connector_status    a connector's status, from what is the matter with it
+metering            when the meter is read: sampled, clock-aligned, for the stop
+configuration       the keys, in one table, and their values; value_types: what they may be
+authorization       who may charge, by local_list, authorization_cache and central system
+reservations        who has which connector kept free, until when
+hardware            how the simulated station is built
+options, terminal   the command line of cp.py, and what can be typed there
 charging_profiles   read a profile without trust
 composite_schedule  profiles stacked: the limit now, its next change, how it goes on
 profile_store       the profiles taken, in SQLite

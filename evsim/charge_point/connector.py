@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from ocpp.v16.enums import ChargePointStatus, Reason
 
 from evsim.charge_point.charger_control import ChargerControl, Health
 from evsim.charge_point.charging_profiles import Profile
+from evsim.charge_point.connector_status import SILENT_CHARGER, Fault, Occupancy, status_of
 from evsim.charge_point.meter import Meter
 from evsim.charge_point.profile_store import ProfileStore
 from evsim.charge_point.transaction import Transaction
@@ -21,6 +24,8 @@ from evsim.frames import Frame, MeasuredCurrent, StateOfCharge
 SUSPENDED_S = 0.5
 #: A schedule is looked at this often at least, in case the clock was set.
 LOOK_AT_CLOCK_S = 60.0
+#: A car that takes nothing of what it is offered for this long has suspended the charging.
+SUSPENDED_EV_AFTER_S = 5.0
 
 log = logging.getLogger("evsim.charge_point")
 
@@ -31,7 +36,7 @@ class Connector:
     :param number: from 1 up.
     :param profiles: its own and those of connector 0.
     :param send: puts a frame on the charger's bus.
-    :param report: called with each new status, and with what is wrong when it is Faulted.
+    :param report: called with each new status, and with what is wrong.
     :param register_wh: where the meter stood.
     """
 
@@ -42,7 +47,7 @@ class Connector:
         profiles: ProfileStore,
         *,
         send: Callable[[Frame], object],
-        report: Callable[[int, ChargePointStatus, str | None], None],
+        report: Callable[[int, ChargePointStatus, Fault | None], None],
         now: Clock,
         register_wh: float = 0.0,
     ) -> None:
@@ -52,13 +57,16 @@ class Connector:
         self.profiles = profiles
         self.transaction: Transaction | None = None
         self.status = ChargePointStatus.available
-        self._phase = ChargePointStatus.available
+        self.occupancy = Occupancy()
+        self._reported: tuple[ChargePointStatus, Fault | None] = (self.status, None)
         self._report = report
         self._now = now
         self._loop = asyncio.get_running_loop()
         #: When follow_profiles() next looks, if nothing wakes it up.
         self._looks_at_s = self._loop.time()
         self._wake_up = asyncio.Event()
+        #: When the car last took current, or was last not offered any.
+        self._took_at_s = self._loop.time()
         self.charger = ChargerControl(
             send,
             plant.rated_max_a,
@@ -75,6 +83,8 @@ class Connector:
             now_s = self._loop.time()
             self.meter.hear(frame.current_a, now_s)
             self.charger.hear(frame.current_a, now_s)
+            if frame.current_a > 0 or not self.charger.charging or self.charger.limit.limit_a == 0:
+                self._took_at_s = now_s
             self._update_status()
         elif isinstance(frame, StateOfCharge):
             self.meter.state_of_charge_percent = frame.percent
@@ -83,8 +93,9 @@ class Connector:
         """Let the charger deliver, as soon as its last stop allows."""
         await asyncio.sleep(self.charger.wait_before_start_s(self._loop.time()))
         self.apply_limit(again=False)
-        self.charger.start(self._loop.time())
-        self.enter(ChargePointStatus.charging)
+        self._took_at_s = self._loop.time()
+        self.charger.start(self._took_at_s)
+        self.change(charging=True)
 
     def stop(self) -> None:
         """Let the charger deliver nothing."""
@@ -115,9 +126,14 @@ class Connector:
         if self._loop.time() + self._unchanged_for_s() < self._looks_at_s:
             self._wake_up.set()
 
-    async def follow_profiles(self) -> None:
-        """Apply the limit of the profiles kept, and anew at each boundary of a schedule, for ever."""
+    def end_transaction(self) -> None:
+        """Take note that no transaction runs any more; its profiles end with it."""
+        self.transaction = None
+        self.profiles.end_transaction()
         self.apply_limit(again=False)
+
+    async def follow_profiles(self) -> None:
+        """Apply the limit anew at each boundary of a schedule, for ever."""
         while True:
             self._wake_up.clear()
             self._looks_at_s = self._loop.time() + self._unchanged_for_s()
@@ -136,9 +152,9 @@ class Connector:
 
     # ── Status ───────────────────────────────────────────────────────────────────────────────
 
-    def enter(self, phase: ChargePointStatus) -> None:
-        """Enter a phase: Available, Preparing, Charging or Finishing."""
-        self._phase = phase
+    def change(self, **occupancy: Any) -> None:
+        """Change what is the matter with the connector, by the names of Occupancy."""
+        self.occupancy = dataclasses.replace(self.occupancy, **occupancy)
         self._update_status()
 
     async def watch_charger(self) -> None:
@@ -156,13 +172,16 @@ class Connector:
                 self.transaction.end(Reason.other)
 
     def _update_status(self) -> None:
-        """Derive the status; report it if it has changed."""
-        status, fault = self._phase, None
-        if self.charger.health(self._loop.time()) != Health.SPEAKING:
-            status, fault = ChargePointStatus.faulted, "the charger is silent on the CAN bus"
-        elif status == ChargePointStatus.charging and self.charger.limit.limit_a == 0:
-            status = ChargePointStatus.suspended_evse
-        if status != self.status:
-            self.status = status
-            log.info("connector %d: %s", self.number, status)
-            self._report(self.number, status, fault)
+        """Derive the status; report it if it, or what is wrong, has changed."""
+        now_s = self._loop.time()
+        silent = self.charger.health(now_s) != Health.SPEAKING
+        fault = self.occupancy.fault or (SILENT_CHARGER if silent else None)
+        self.status = status_of(
+            dataclasses.replace(self.occupancy, fault=fault),
+            limit_a=self.charger.limit.limit_a,
+            car_takes_current=now_s - self._took_at_s < SUSPENDED_EV_AFTER_S,
+        )
+        if (self.status, fault) != self._reported:
+            self._reported = self.status, fault
+            log.info("connector %d: %s", self.number, self.status)
+            self._report(self.number, self.status, fault)

@@ -8,6 +8,7 @@ import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from evsim.charge_point.configuration import Access, Key
 from evsim.charge_point.ledger import Ledger
 from evsim.ocpp_client import Endpoint, endpoint_url
 from evsim.security import (
@@ -80,6 +81,18 @@ class Credentials:
             else None
         )
         return Endpoint(self._secure_url if tls else self._url, authorization, tls)
+
+    def configuration_keys(self) -> tuple[Key, Key]:
+        """Give the configuration keys by which the central system changes them."""
+        return (
+            Key(AUTHORIZATION_KEY, Access.WRITE_ONLY, write=self.change_key),
+            Key(
+                SECURITY_PROFILE,
+                Access.READ_WRITE,
+                read=lambda: str(self.profile),
+                write=self.raise_profile,
+            ),
+        )
 
     def change_key(self, text: str) -> bool:
         """Take a new AuthorizationKey for all connections to come; False if it is none."""

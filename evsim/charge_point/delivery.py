@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ocpp.exceptions import (
@@ -20,12 +20,13 @@ from ocpp.exceptions import (
 )
 from ocpp.v16 import call, call_result
 
+from evsim.charge_point.configuration import Configuration
 from evsim.charge_point.ledger import Ledger, Message
 from evsim.ocpp_wire import explain
 
-#: TransactionMessageAttempts and TransactionMessageRetryInterval of OCPP 1.6.
-MESSAGE_ATTEMPTS = 10
-RETRY_INTERVAL_S = 2.0
+#: The configuration keys of OCPP 1.6 section 9.1 that say how often, and after how many s.
+ATTEMPTS = "TransactionMessageAttempts"
+RETRY_INTERVAL = "TransactionMessageRetryInterval"
 #: The ids of transactions that can be kept: 64 bits.
 TRANSACTION_IDS = range(-(2**63), 2**63)
 #: How long a transaction is set aside.
@@ -42,17 +43,23 @@ class Delivery:
     :param send: makes a call() on the link; raises as OcppLink.call does.
     :param on_started: called with the local id and the answer to each StartTransaction; the
         answer is None if the central system gave none that can be used.
+    :param on_id_tag_info: called with the id tag of a StopTransaction and what its answer says
+        of it.
     """
 
     def __init__(
         self,
         ledger: Ledger,
+        configuration: Configuration,
         send: Callable[[Any], Awaitable[Any]],
         on_started: Callable[[int, call_result.StartTransaction | None], None],
+        on_id_tag_info: Callable[[str, Mapping[str, Any]], None],
     ) -> None:
         self._ledger = ledger
+        self._configuration = configuration
         self._send = send
         self._on_started = on_started
+        self._on_id_tag_info = on_id_tag_info
         self._open = asyncio.Event()
         self._news = asyncio.Event()
         self._empty = asyncio.Event()
@@ -104,6 +111,8 @@ class Delivery:
             await self._after_answer(message, answer)
 
     async def _after_answer(self, message: Message, answer: Any) -> None:
+        if message.action == "StopTransaction" and answer.id_tag_info is not None:
+            self._on_id_tag_info(message.payload["id_tag"], answer.id_tag_info)
         if message.action != "StartTransaction":
             self._ledger.delivered(message)
         elif answer.transaction_id not in TRANSACTION_IDS:
@@ -116,9 +125,10 @@ class Delivery:
     async def _after_refusal(self, message: Message, error: OCPPError) -> None:
         """Wait longer after each refusal; give up after the last."""
         failures = message.failures + 1
-        if failures < MESSAGE_ATTEMPTS and isinstance(error, PASSING):
+        attempts = self._configuration.number(ATTEMPTS)
+        if failures < attempts and isinstance(error, PASSING):
             self._ledger.failed(message)
-            wait_s = RETRY_INTERVAL_S * failures
+            wait_s = self._configuration.number(RETRY_INTERVAL) * failures
             log.warning("%s was refused, again in %g s: %s", message.action, wait_s, explain(error))
             await asyncio.sleep(wait_s)
         elif message.action == "MeterValues":

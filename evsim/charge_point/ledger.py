@@ -22,6 +22,9 @@ from evsim.sqlite import open_database
 #: wait, every second one is dropped, so that the course of the current stays visible, the older
 #: the sparser. No StartTransaction or StopTransaction ever is. At one a second: a day, 50 MB.
 MOST_METER_VALUES = 86_400
+#: Readings that a StopTransaction carries: with five measurands they fill 50 of the 64 KiB that a
+#: message may have (evsim.ocpp_link). When there are more, every second one is dropped.
+MOST_READINGS = 80
 #: They are counted with every so many messages.
 COUNT_EACH = 1000
 
@@ -42,6 +45,11 @@ CREATE TABLE IF NOT EXISTS messages (
     action TEXT NOT NULL,
     payload TEXT NOT NULL,
     failures INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS readings (  -- for the transactionData of the StopTransaction
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    local_id INTEGER NOT NULL REFERENCES transactions,
+    meter_value TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS meter (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), wh REAL);
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)
@@ -83,7 +91,14 @@ class Ledger:
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
-    def begin(self, connector_id: int, id_tag: str, meter_wh: int, at: datetime) -> int:
+    def begin(
+        self,
+        connector_id: int,
+        id_tag: str,
+        meter_wh: int,
+        at: datetime,
+        reservation_id: int | None = None,
+    ) -> int:
         """Begin a transaction and queue its StartTransaction; give its local id."""
         with self.database.writing():
             cursor = self.database.execute(
@@ -91,12 +106,14 @@ class Ledger:
                 (connector_id, id_tag, to_ocpp(at)),
             )
             local_id = int(cursor.lastrowid or 0)
-            payload = {
+            payload: dict[str, Any] = {
                 "connector_id": connector_id,
                 "id_tag": id_tag,
                 "meter_start": meter_wh,
                 "timestamp": to_ocpp(at),
             }
+            if reservation_id is not None:
+                payload["reservation_id"] = reservation_id
             self._queue(local_id, "StartTransaction", payload)
         return local_id
 
@@ -108,21 +125,56 @@ class Ledger:
             if number % COUNT_EACH == 0:
                 self._thin_meter_values()
 
-    def end(self, local_id: int, *, reason: str, register_wh: float, at: datetime) -> None:
-        """End a transaction and queue its StopTransaction."""
+    def keep_reading(self, local_id: int, meter_value: dict[str, Any]) -> None:
+        """Keep a reading of a transaction until its StopTransaction, which carries it."""
+        with self.database.writing():
+            self.database.execute(
+                "INSERT INTO readings (local_id, meter_value) VALUES (?, ?)",
+                (local_id, json.dumps(meter_value)),
+            )
+            (count,) = self.database.execute(
+                "SELECT COUNT(*) FROM readings WHERE local_id = ?", (local_id,)
+            ).fetchone()
+            if count > MOST_READINGS:  # the first one stays: it is that of the beginning
+                self.database.execute(
+                    "DELETE FROM readings WHERE number IN (SELECT number FROM"
+                    " (SELECT number, ROW_NUMBER() OVER (ORDER BY number) AS place FROM readings"
+                    " WHERE local_id = ?) WHERE place % 2 = 0)",
+                    (local_id,),
+                )
+
+    def end(
+        self,
+        local_id: int,
+        *,
+        reason: str,
+        register_wh: float,
+        at: datetime,
+        stopped_by: str | None = None,
+    ) -> None:
+        """End a transaction and queue its StopTransaction.
+
+        :param stopped_by: the id tag that ended it, if it is not the one that began it.
+        """
         with self.database.writing():
             (id_tag,) = self.database.execute(
                 "SELECT id_tag FROM transactions WHERE local_id = ?", (local_id,)
             ).fetchone()
+            readings = self.database.execute(
+                "SELECT meter_value FROM readings WHERE local_id = ? ORDER BY number", (local_id,)
+            ).fetchall()
+            self.database.execute("DELETE FROM readings WHERE local_id = ?", (local_id,))
             self.database.execute(
                 "UPDATE transactions SET ended = 1 WHERE local_id = ?", (local_id,)
             )
-            payload = {
+            payload: dict[str, Any] = {
                 "meter_stop": round(register_wh),
                 "timestamp": to_ocpp(at),
                 "reason": reason,
-                "id_tag": id_tag,
+                "id_tag": stopped_by or id_tag,
             }
+            if readings:
+                payload["transaction_data"] = [json.loads(text) for (text,) in readings]
             self._queue(local_id, "StopTransaction", payload)
             self._keep_register(register_wh)
 

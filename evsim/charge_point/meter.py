@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 from ocpp.v16.enums import Measurand, ReadingContext, UnitOfMeasure
 
 from evsim.charger import Plant
@@ -45,31 +47,25 @@ class Meter:
             self.register_wh += self.plant.power_w(mean_a) * duration_s / 3600
         self._counted_until_s = now_s
 
-    def sampled_values(self) -> list[dict[str, str]]:
-        """Give the measurands as a MeterValues message carries them."""
-        readings = [
-            (Measurand.current_import, f"{self.current_a}", UnitOfMeasure.a),
-            (Measurand.voltage, f"{self.plant.voltage_v:g}", UnitOfMeasure.v),
-            (
-                Measurand.power_active_import,
-                f"{self.plant.power_w(self.current_a):g}",
-                UnitOfMeasure.w,
-            ),
-            (
-                Measurand.energy_active_import_register,
-                f"{self.register_wh:.1f}",
-                UnitOfMeasure.wh,
-            ),
-        ]
-        if self.state_of_charge_percent is not None:
-            charged = f"{self.state_of_charge_percent:g}"
-            readings.append((Measurand.soc, charged, UnitOfMeasure.percent))
+    def sampled_values(
+        self, measurands: Collection[str], context: ReadingContext
+    ) -> list[dict[str, str]]:
+        """Give the readings of `measurands` as OCPP's SampledValue has them.
+
+        The car's state of charge is left out while the car has said nothing of it.
+        """
         return [
-            {
-                "value": value,
-                "measurand": measurand,
-                "unit": unit,
-                "context": ReadingContext.sample_periodic,
-            }
-            for measurand, value, unit in readings
+            {"value": value, "measurand": measurand, "unit": unit, "context": context}
+            for measurand, value, unit in self._readings()
+            if measurand in measurands
         ]
+
+    def _readings(self) -> Iterator[tuple[Measurand, str, UnitOfMeasure]]:
+        power_w = self.plant.power_w(self.current_a)
+        yield Measurand.current_import, f"{self.current_a}", UnitOfMeasure.a
+        yield Measurand.voltage, f"{self.plant.voltage_v:g}", UnitOfMeasure.v
+        yield Measurand.power_active_import, f"{power_w:g}", UnitOfMeasure.w
+        energy_wh = f"{self.register_wh:.1f}"
+        yield Measurand.energy_active_import_register, energy_wh, UnitOfMeasure.wh
+        if self.state_of_charge_percent is not None:
+            yield Measurand.soc, f"{self.state_of_charge_percent:g}", UnitOfMeasure.percent

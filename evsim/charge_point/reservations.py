@@ -179,6 +179,10 @@ class Reservations:
         """Whether a tag may start on a connector; nothing is used up."""
         return not isinstance(self._find(connector_id, id_tag, parent_id_tag), Refused)
 
+    def has_group(self, connector_id: int) -> bool:
+        """Whether what is reserved there is for a whole parent id tag."""
+        return any(r.parent_id_tag and r.connector_id in (ANY, connector_id) for r in self.live())
+
     def claim(
         self, connector_id: int, id_tag: str, parent_id_tag: str | None = None
     ) -> int | Refused | None:

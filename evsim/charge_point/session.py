@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from ocpp.exceptions import OCPPError
 from ocpp.v16 import call
 from ocpp.v16.enums import ChargePointErrorCode, ChargePointStatus, RegistrationStatus
 
+from evsim.charge_point.configuration import Access, Key
+from evsim.charge_point.connector_status import Fault
+from evsim.charge_point.value_types import Whole
 from evsim.clock import Clock, to_ocpp
 from evsim.ocpp_link import Connection, OcppLink
 from evsim.ocpp_wire import explain
@@ -34,8 +38,9 @@ log = logging.getLogger("evsim.charge_point")
 class SessionLink(OcppLink):
     """A link that boots once, then keeps the central system informed over every connection.
 
-    Until the central system has accepted the BootNotification nothing else is sent. A mere
-    reconnect does not boot again; after one, only the current statuses are reported.
+    Until the central system has accepted the BootNotification nothing else is sent but what it
+    triggers, and while it has rejected it, nothing is answered either. A mere reconnect does not
+    boot again; after one, only the current statuses are reported.
     """
 
     def __init__(
@@ -50,16 +55,20 @@ class SessionLink(OcppLink):
         super().__init__(charge_point_id, rate=MESSAGE_RATE, message_ids=message_ids)
         self.now = now
         self.accepted = False
-        self._boot_notification = call.BootNotification(
-            charge_point_model=model, charge_point_vendor=vendor
-        )
+        self.vendor = vendor
+        self.model = model
+        self.firmware_version: str | None = None
         self._heartbeat_s = HEARTBEAT_S
+        self._heartbeat_changed = asyncio.Event()
         self._to_report: asyncio.Queue[call.StatusNotification] = asyncio.Queue()
         #: The last known status of each connector.
         self._statuses: dict[int, call.StatusNotification] = {}
+        #: Set when it is up after a reset or a power cut; None while it has not been down.
+        self._up: asyncio.Event | None = None
 
     async def talk(self, connection: Connection) -> None:
-        """Hold a session over `connection` until it closes."""
+        """Hold a session over `connection` until it closes, and it is up again if it went down."""
+        await self._until_up()
         session = self.run_in_background(self._session())
         try:
             await self.serve(connection)
@@ -67,6 +76,30 @@ class SessionLink(OcppLink):
             session.cancel()
             await asyncio.gather(session, return_exceptions=True)
             self.on_disconnected()
+        await self._until_up()
+
+    # ── Down and up ──────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it is without power, or starting anew."""
+        return self._up is not None and not self._up.is_set()
+
+    def go_down(self) -> None:
+        """Forget that the central system has accepted us; there is no session until come_up()."""
+        self.accepted = False
+        self._up = asyncio.Event()
+
+    def come_up(self) -> None:
+        """Let the next session begin, with a BootNotification."""
+        if self._up is not None:
+            self._up.set()
+
+    async def _until_up(self) -> None:
+        if self._up is not None:
+            await self._up.wait()
+
+    # ── What the rest of the charge point is told ────────────────────────────────────────────
 
     def on_accepted(self) -> None:
         """Called when transaction messages may be sent, once in each session."""
@@ -74,27 +107,30 @@ class SessionLink(OcppLink):
     def on_disconnected(self) -> None:
         """Called when they can no longer be sent."""
 
-    def report_status(
-        self, connector_id: int, status: ChargePointStatus, fault: str | None = None
-    ) -> None:
-        """Report a connector's status in the order of these calls; while offline, only the last.
+    # ── What the central system is told ──────────────────────────────────────────────────────
 
-        `fault` tells in words what is wrong (at most 50 characters) when status is Faulted.
-        """
+    def report_status(
+        self, connector_id: int, status: ChargePointStatus, fault: Fault | None = None
+    ) -> None:
+        """Report a connector's status in the order of these calls; while offline, only the last."""
         notification = call.StatusNotification(
             connector_id=connector_id,
-            error_code=(
-                ChargePointErrorCode.internal_error if fault else ChargePointErrorCode.no_error
-            ),
+            error_code=fault.error_code if fault else ChargePointErrorCode.no_error,
             status=status,
             timestamp=to_ocpp(self.now()),
-            info=fault,
+            info=fault.info if fault else None,
         )
         self._statuses[connector_id] = notification
         if self.connected and self.accepted:
             if self._to_report.qsize() >= MOST_WAITING_STATUSES:
                 self._to_report.get_nowait()  # the central system is slow; the newest matter
             self._to_report.put_nowait(notification)
+
+    async def report_statuses_again(self, connector_id: int | None = None) -> None:
+        """Report the present status of a connector, or of all, because it was asked for."""
+        for number in sorted(self._statuses):
+            if connector_id in (None, number):
+                await self.try_call(self._statuses[number])
 
     async def try_call(self, request: Any) -> Any:
         """Call the central system; None, and a line in the log, if that fails."""
@@ -108,7 +144,9 @@ class SessionLink(OcppLink):
 
     async def _session(self) -> None:
         while not self.accepted:
-            await self._boot()
+            wait_s = await self.boot()
+            if not self.accepted:
+                await asyncio.sleep(wait_s)
         self._to_report = asyncio.Queue()
         for connector_id in sorted(self._statuses):
             self._to_report.put_nowait(self._statuses[connector_id])
@@ -117,25 +155,70 @@ class SessionLink(OcppLink):
             tasks.create_task(self._report())
             tasks.create_task(self._send_heartbeats())
 
-    async def _boot(self) -> None:
-        answer = await self.try_call(self._boot_notification)
+    async def boot_again(self) -> None:
+        """Send a BootNotification because it was asked for."""
+        await self.boot()
+
+    async def boot(self) -> float:
+        """Send a BootNotification; give how long to wait with the next if it is not accepted."""
+        self.silent = False
+        answer = await self.try_call(
+            call.BootNotification(
+                charge_point_model=self.model,
+                charge_point_vendor=self.vendor,
+                firmware_version=self.firmware_version,
+            )
+        )
         interval_s = None
         if answer is not None and answer.interval > 0:
             interval_s = float(min(answer.interval, LONGEST_INTERVAL_S))
         if answer is not None and answer.status == RegistrationStatus.accepted:
             self.accepted = True
-            self._heartbeat_s = interval_s or HEARTBEAT_S
-            return
+            self.heartbeat_s = interval_s or HEARTBEAT_S
+            return 0.0
+        self.silent = answer is not None and answer.status == RegistrationStatus.rejected
         wait_s = interval_s or BOOT_RETRY_S
         said = answer.status if answer is not None else "was not answered"
         log.warning("BootNotification: %s; again in %g s", said, wait_s)
-        await asyncio.sleep(wait_s)
+        return wait_s
 
     async def _report(self) -> None:
         while True:
             await self.try_call(await self._to_report.get())
 
+    @property
+    def heartbeat_s(self) -> float:
+        """Between heartbeats, s; 0: there are none."""
+        return self._heartbeat_s
+
+    @heartbeat_s.setter
+    def heartbeat_s(self, seconds: float) -> None:
+        self._heartbeat_s = seconds
+        self._heartbeat_changed.set()
+
+    def heartbeat_key(self) -> Key:
+        """Give the configuration key HeartbeatInterval; each boot sets it anew."""
+
+        def write(text: str) -> bool:
+            self.heartbeat_s = float(Whole(1, LONGEST_INTERVAL_S).read(text))
+            return True
+
+        return Key(
+            "HeartbeatInterval",
+            Access.READ_WRITE,
+            read=lambda: f"{self.heartbeat_s:.0f}",
+            write=write,
+        )
+
     async def _send_heartbeats(self) -> None:
         while True:
-            await asyncio.sleep(self._heartbeat_s)
-            await self.try_call(call.Heartbeat())
+            self._heartbeat_changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._heartbeat_s or None):
+                    await self._heartbeat_changed.wait()
+                    continue
+            await self.heartbeat()
+
+    async def heartbeat(self) -> None:
+        """Send a heartbeat."""
+        await self.try_call(call.Heartbeat())

@@ -19,6 +19,10 @@ class Transaction:
     started_at: datetime
     #: The central system's id, once it has answered.
     transaction_id: int | None = None
+    #: The group of id tags that may stop it too, once it is known.
+    parent_id_tag: str | None = None
+    #: The id tag that ended it, if it is not the one that began it.
+    stopped_by: str | None = None
     #: Set when StartTransaction has been answered, or can't be for now: then it goes on offline.
     decided: asyncio.Event = field(default_factory=asyncio.Event)
     #: Its result is the reason for the end.

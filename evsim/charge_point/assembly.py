@@ -1,0 +1,352 @@
+"""The parts of a charge point, put together; cp.py answers the messages of the Core profile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from ocpp.v16 import call, call_result
+from ocpp.v16.enums import (
+    AvailabilityStatus,
+    ChargePointErrorCode,
+    ChargePointStatus,
+    ChargingRateUnitType,
+    MessageTrigger,
+    Reason,
+)
+
+from evsim.can_node import CanNode
+from evsim.charge_point.authorization import Authorizer
+from evsim.charge_point.authorization_cache import AuthorizationCache
+from evsim.charge_point.charging import Charging
+from evsim.charge_point.charging_profiles import RATE_UNITS, ProfileRules
+from evsim.charge_point.configuration import Configuration
+from evsim.charge_point.connector import Connector
+from evsim.charge_point.connector_status import Fault
+from evsim.charge_point.credentials import Credentials
+from evsim.charge_point.delivery import Delivery
+from evsim.charge_point.features.local_auth_list import LocalAuthListManagement
+from evsim.charge_point.features.remote_trigger import RemoteTrigger, Trigger
+from evsim.charge_point.features.reservation import ReservationProfile
+from evsim.charge_point.features.smart_charging import SmartCharging
+from evsim.charge_point.hardware import USUAL, Hardware
+from evsim.charge_point.ledger import Ledger
+from evsim.charge_point.local_list import LocalList
+from evsim.charge_point.metering import Metering
+from evsim.charge_point.profile_store import ProfileStore
+from evsim.charge_point.reservations import Reservations
+from evsim.charge_point.session import SessionLink
+from evsim.charger import Plant
+from evsim.clock import Clock, utc_now
+from evsim.errors import UserError
+from evsim.network_faults import abort
+
+#: The only connector.
+CONNECTOR = 1
+#: How long an exit or a reset waits until the transaction is ended, and that is delivered.
+STOP_S = 3.0
+#: How long what names a transaction waits for its id, which StartTransaction's answer brings.
+ID_ON_ITS_WAY_S = 3.0
+#: The setting that keeps which connectors are out of service.
+_OUT_OF_SERVICE = "OutOfService"
+
+log = logging.getLogger("evsim.charge_point")
+
+
+class Assembly(SessionLink):
+    """A charge point but for its answers to the Core profile's messages.
+
+    A subclass says who made it: `made_by` and `built_as` go into the BootNotification.
+
+    :param configuration: values of configuration keys until the central system changes them.
+    :param meter_interval_s: between samples; unlike MeterValueSampleInterval, any number.
+    :param units: that the limits of charging profiles may have.
+    """
+
+    made_by: ClassVar[str]
+    built_as: ClassVar[str]
+
+    def __init__(
+        self,
+        charge_point_id: str,
+        *,
+        node: CanNode,
+        ledger: Ledger,
+        plant: Plant,
+        credentials: Credentials | None = None,
+        hardware: Hardware = USUAL,
+        configuration: Mapping[str, str] | None = None,
+        meter_interval_s: float = 1.0,
+        units: frozenset[ChargingRateUnitType] = RATE_UNITS,
+        now: Clock = utc_now,
+        message_ids: Callable[[], object] = uuid4,
+    ) -> None:
+        super().__init__(
+            charge_point_id,
+            vendor=self.made_by,
+            model=self.built_as,
+            now=now,
+            message_ids=message_ids,
+        )
+        self.ledger = ledger
+        self.hardware = hardware
+        self.configuration = Configuration(ledger.database, initial=configuration)
+        self.configuration.provide(self.heartbeat_key())
+        if credentials is not None:
+            for key in credentials.configuration_keys():
+                self.configuration.provide(key)
+                self.configuration.listen(key.name, self._note_new_credentials)
+        self.delivery = Delivery(
+            ledger, self.configuration, self.call, self._on_start_answered, self._on_id_tag_info
+        )
+        self.connector = Connector(
+            CONNECTOR,
+            plant,
+            ProfileStore(ledger.database, ProfileRules(plant, CONNECTOR, units)),
+            send=node.send,
+            report=self._note_status,
+            now=now,
+            register_wh=ledger.register_wh,
+        )
+        node.on_frame = self.connector.hear
+        self.metering = Metering(
+            self.connector,
+            ledger,
+            self.configuration,
+            interval_s=meter_interval_s,
+            now=now,
+            send=self.try_call,
+            queued=self.delivery.wake,
+        )
+        self._tasks = asyncio.TaskGroup()
+        self.local_list = LocalList(ledger.database, self.configuration)
+        self.cache = AuthorizationCache(ledger.database, self.configuration)
+        self.authorizer = Authorizer(self.configuration, self.local_list, self.cache, now)
+        self.reservations = Reservations(
+            ledger.database,
+            self.configuration,
+            status_of=self._status_of,
+            on_change=lambda _: self._show_reservations(),
+            now=now,
+        )
+        self.charging = Charging(
+            self.connector,
+            ledger=ledger,
+            delivery=self.delivery,
+            metering=self.metering,
+            configuration=self.configuration,
+            authorizer=self.authorizer,
+            online=lambda: self._ask if self.connected and self.accepted else None,
+            reservations=self.reservations,
+            hardware=hardware,
+            now=now,
+            tasks=self._tasks,
+        )
+        self.smart_charging = SmartCharging(
+            self.connector, now=now, id_on_its_way_s=ID_ON_ITS_WAY_S
+        )
+        self.triggers: dict[str, Trigger] = {
+            MessageTrigger.boot_notification: lambda _: self.boot_again(),
+            MessageTrigger.heartbeat: lambda _: self.heartbeat(),
+            MessageTrigger.meter_values: lambda _: self.metering.send_now(),
+            MessageTrigger.status_notification: self.report_statuses_again,
+        }
+        self.add_handlers(
+            LocalAuthListManagement(self.local_list, self.cache),
+            ReservationProfile(self.reservations),
+            self.smart_charging,
+            RemoteTrigger(self.triggers, connectors=CONNECTOR),
+        )
+        self._connect_anew = False
+        self.is_ending = False
+        self._out_of_service = set(json.loads(ledger.setting(_OUT_OF_SERVICE) or "[]"))
+        self._show_service()
+        self._show_reservations()
+        self.report_status(CONNECTOR, self.connector.status)
+
+    # ── What the parts need of each other ────────────────────────────────────────────────────
+
+    def _note_new_credentials(self) -> None:
+        self._connect_anew = True
+
+    async def use_new_credentials(self) -> None:
+        """Connect anew if the central system has changed what we prove ourselves with."""
+        if self._connect_anew:
+            self._connect_anew = False
+            await self.disconnect("credentials changed")
+
+    async def _ask(self, id_tag: str) -> Mapping[str, Any] | None:
+        """Ask the central system of an id tag; None if it gives no answer."""
+        answer = await self.try_call(call.Authorize(id_tag))
+        return None if answer is None else answer.id_tag_info
+
+    def _on_start_answered(
+        self, local_id: int, answer: call_result.StartTransaction | None
+    ) -> None:
+        self.charging.on_start_answered(local_id, answer)
+
+    def _on_id_tag_info(self, id_tag: str, info: Mapping[str, Any]) -> None:
+        self.authorizer.hear(id_tag, info)
+
+    def _show_reservations(self) -> None:
+        self.connector.change(reserved=self.reservations.is_reserved(CONNECTOR))
+
+    def _note_status(
+        self, connector_id: int, status: ChargePointStatus, fault: Fault | None
+    ) -> None:
+        self.report_status(connector_id, status, fault)
+        if status in (ChargePointStatus.faulted, ChargePointStatus.unavailable):
+            self.reservations.end_at(connector_id)
+
+    def _status_of(self, connector_id: int) -> ChargePointStatus:
+        return self.connector.status if connector_id else self._own_status()
+
+    # ── In and out of service ────────────────────────────────────────────────────────────────
+
+    def take_in_service(self, connector_id: int, operative: bool) -> AvailabilityStatus:
+        """Take a connector, or with 0 the whole, in or out of service, also for the next start.
+
+        What is under way goes on first: Scheduled, then.
+        """
+        if connector_id not in (0, CONNECTOR):
+            return AvailabilityStatus.rejected
+        meant = {0, CONNECTOR} if connector_id == 0 else {connector_id}
+        out = self._out_of_service - meant if operative else self._out_of_service | meant
+        self.ledger.set_setting(_OUT_OF_SERVICE, json.dumps(sorted(out)))
+        self._out_of_service = out
+        if not operative and self.charging.is_under_way:
+            self._tasks.create_task(self._show_service_when_idle())
+            return AvailabilityStatus.scheduled
+        self._show_service()
+        return AvailabilityStatus.accepted
+
+    async def _show_service_when_idle(self) -> None:
+        await self.charging.idle()
+        self._show_service()
+
+    def _show_service(self) -> None:
+        self.connector.change(inoperative=CONNECTOR in self._out_of_service)
+        self.report_status(0, self._own_status())
+
+    def _own_status(self) -> ChargePointStatus:
+        out = 0 in self._out_of_service
+        return ChargePointStatus.unavailable if out else ChargePointStatus.available
+
+    def on_accepted(self) -> None:
+        """Send the transaction messages that wait."""
+        self.delivery.resume()
+
+    def on_disconnected(self) -> None:
+        """Go on offline."""
+        self.delivery.pause()
+        if self.connector.transaction is not None:
+            self.connector.transaction.decided.set()
+
+    # ── What a driver, and the world, does ───────────────────────────────────────────────────
+
+    def plug(self) -> None:
+        """Connect a car; UserError if one is connected."""
+        self.charging.plug()
+
+    def unplug(self) -> None:
+        """Pull the cable out of the car; UserError if there is none."""
+        self.charging.unplug()
+
+    async def tag(self, id_tag: str) -> str:
+        """Hold an id tag to the reader; say what came of it. UserError while it is down."""
+        if self.is_down:
+            raise UserError("the charge point has no power")
+        return await self.charging.tag(id_tag)
+
+    def fault(self, error_code: str) -> None:
+        """Let the connector fail; UserError for what is no ChargePointErrorCode."""
+        codes = [code.value for code in ChargePointErrorCode if code != "NoError"]
+        if error_code not in codes:
+            raise UserError(f"no fault {error_code!r}; known are: {', '.join(codes)}")
+        self.charging.fail(ChargePointErrorCode(error_code))
+
+    def clear(self) -> None:
+        """Let the fault be over."""
+        self.charging.clear()
+
+    def power_cut(self, *, announced: bool = False) -> None:
+        """Be without power for a while; if `announced`, there is time to end the transaction."""
+        self._tasks.create_task(self._lose_power(announced))
+
+    def status(self) -> str:
+        """Say in a line what goes on."""
+        connector = self.connector
+        transaction = connector.transaction
+        parts = [
+            "no power" if self.is_down else "online" if self.connected else "offline",
+            f"connector {CONNECTOR}: {connector.status}",
+            "cable in" if connector.occupancy.plugged else "no cable",
+            f"{connector.meter.current_a} A of at most {connector.charger.limit.limit_a} A",
+            f"{connector.meter.register_wh:.0f} Wh",
+        ]
+        if transaction is not None:
+            parts.append(f"transaction {transaction.transaction_id} of {transaction.id_tag}")
+        if self.ledger.waiting:
+            parts.append(f"{self.ledger.waiting} messages to be sent")
+        return ", ".join(parts)
+
+    # ── The whole ────────────────────────────────────────────────────────────────────────────
+
+    async def run(self, *services: Coroutine[Any, Any, None]) -> None:
+        """Do everything, and `services`, until cancelled; stop the charging before the end."""
+        async with self._tasks as tasks:
+            for service in (
+                *services,
+                self.delivery.run(),
+                self.connector.follow_profiles(),
+                self.connector.watch_charger(),
+                self.metering.sample(),
+                self.metering.follow_clock(),
+                self.reservations.run(),
+            ):
+                tasks.create_task(service)
+            try:
+                self.charging.recover()  # the tasks begin when this waits for the first time
+                await asyncio.Event().wait()
+            finally:
+                await self._stop_before_exit()
+
+    def restart(self, reason: Reason) -> None:
+        """End what goes on, then boot anew."""
+        self._tasks.create_task(self._restart(reason))
+
+    async def _restart(self, reason: Reason) -> None:
+        await self._end_and_send(reason)
+        self.go_down()
+        await self.disconnect("restarting")
+        await asyncio.sleep(self.hardware.reboot_s)
+        self.come_up()
+
+    async def _lose_power(self, announced: bool) -> None:
+        if announced:
+            await self._end_and_send(Reason.power_loss)
+        self.go_down()
+        if self.connected:
+            abort(self._connection)
+        await self.charging.lose_power()
+        await asyncio.sleep(self.hardware.outage_s)
+        self.charging.recover()
+        self.come_up()
+
+    async def _end_and_send(self, reason: Reason) -> None:
+        await self.charging.end(reason, STOP_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S if self.connected else 0):
+                await self.delivery.all_sent()
+
+    async def _stop_before_exit(self) -> None:
+        self.is_ending = True
+        await self._end_and_send(Reason.reboot)
+        self.connector.stop()
+        if self.ledger.waiting:
+            log.warning("%d messages will be sent after the next start", self.ledger.waiting)
