@@ -89,6 +89,16 @@ def test_a_tag_of_the_same_parent_may_use_it(place: Place, connector_id: int) ->
     assert place.reservations.claim(1, "B", "group") == 7
 
 
+@pytest.mark.parametrize("connector_id", [0, 1])
+def test_whose_parent_must_be_known(place: Place, connector_id: int) -> None:
+    assert not place.reservations.needs_parent(1, "B")
+    place.reserve(7, connector_id)
+    assert not place.reservations.needs_parent(1, "B"), "no parent would help"
+    place.reserve(7, connector_id, parent="GROUP")
+    assert place.reservations.needs_parent(1, "B")
+    assert not place.reservations.needs_parent(1, "A")
+
+
 def test_a_reservation_without_a_parent_is_for_its_tag_alone(place: Place) -> None:
     place.reserve(7, parent="")
     assert place.reservations.claim(1, "B", "") == Refused.RESERVED
@@ -96,11 +106,12 @@ def test_a_reservation_without_a_parent_is_for_its_tag_alone(place: Place) -> No
 
 def test_connector_0_keeps_the_last_free_connector(place: Place) -> None:
     assert place.reserve(7, 0) == ACCEPTED
-    assert not place.reservations.is_reserved(1)
+    assert place.reservations.is_reserved(1), "it is the last one"
     place.statuses[1] = ChargePointStatus.preparing  # somebody has plugged in
     assert place.reservations.claim(1, "B") == Refused.RESERVED
     assert place.reservations.claim(1, "A") == 7
-    assert place.changes == [0, 0]
+    assert place.changes == [1, 1]
+    assert not place.reservations.is_reserved(1)
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -118,7 +129,8 @@ def test_one_connector_is_not_reserved_twice(place: Place, first: int, second: i
 def test_who_is_told_when_a_reservation_moves(place: Place) -> None:
     place.reserve(1, 0)
     place.reserve(1, 1)
-    assert place.changes == [0, 0, 1]
+    assert place.changes == [1, 1]
+    assert place.reservations.is_reserved(1)
 
 
 @pytest.mark.parametrize("connector_id", [0, 1])
@@ -210,7 +222,7 @@ def test_a_connector_that_fails_ends_its_reservation(
     place.reserve(7, connector_id)
     place.statuses[1] = ChargePointStatus(status)
     place.reservations.end_at(1)
-    assert (place.ids, place.changes) == ([], [connector_id] * 2)
+    assert (place.ids, place.changes) == ([], [1, 1])
 
 
 def test_the_whole_charge_point_fails(place: Place) -> None:

@@ -168,8 +168,9 @@ class Charging:
             return f"connector {connector.number} is {connector.status}"
         if connector.occupancy.claimed:
             return f"connector {connector.number} is claimed by another start"
-        admits = self._reservations.admits(connector.number, id_tag)
-        if not admits and not self._reservations.has_group(connector.number):
+        reservations = self._reservations
+        admits = reservations.admits(connector.number, id_tag)
+        if not admits and not reservations.needs_parent(connector.number, id_tag):
             return f"connector {connector.number} is reserved for another id tag"
         return ""
 
@@ -182,8 +183,7 @@ class Charging:
         :param at_begin: called when the transaction runs.
         """
         self._claim(id_tag)
-        if not self._reservations.admits(self.connector.number, id_tag):
-            authorize = True  # only the central system knows its parent, which may be admitted
+        authorize = authorize or self._reservations.needs_parent(self.connector.number, id_tag)
         self._begin(id_tag, None, authorize=authorize, at_begin=at_begin)
 
     def _claim(self, id_tag: str) -> None:

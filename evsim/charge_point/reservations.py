@@ -1,7 +1,8 @@
 """Reservations: who has which connector kept free, until when; on disk.
 
-A reservation of connector 0 keeps any one connector free for its tag. A reservation ends when it
-is used or cancelled, when its time is over, and when its connector becomes Faulted or Unavailable.
+A reservation of connector 0 keeps any one connector free for its tag: the last one that is free is
+then as good as reserved. A reservation ends when it is used or cancelled, when its time is over,
+and when its connector becomes Faulted or Unavailable.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Reservations:
 
     :param status_of: a connector's status, 0 for the charge point itself. Reserved and Available
         mean the same here: what is reserved is known here.
-    :param on_change: called with the connector of a reservation that has come, gone or moved.
+    :param on_change: called with each connector of which is_reserved() may have changed.
     """
 
     def __init__(
@@ -92,6 +93,8 @@ class Reservations:
         self._on_change = on_change
         self._now = now
         self._news = asyncio.Event()
+        #: What is on disk, the first to expire first: a connector's status asks at every CAN frame.
+        self._kept = self._load()
 
     # ── What the central system asks ─────────────────────────────────────────────────────────
 
@@ -109,9 +112,8 @@ class Reservations:
         except ValueError as error:
             log.warning("reservation %d rejected: %s", reservation_id, error)
             return ReservationStatus.rejected
-        live = self.live()
-        replaced = [r for r in live if r.reservation_id == reservation_id]
-        status = self._judge(new, [r for r in live if r not in replaced])
+        others = [r for r in self.live() if r.reservation_id != reservation_id]
+        status = self._judge(new, others)
         if status != ReservationStatus.accepted:
             log.warning("reservation %d of connector %d: %s", reservation_id, connector_id, status)
             return status
@@ -120,7 +122,7 @@ class Reservations:
             (reservation_id, connector_id, id_tag, new.parent_id_tag, to_ocpp(new.expires_at)),
         )
         log.info("connector %d is reserved until %s", connector_id, to_ocpp(new.expires_at))
-        self._tell(new, *replaced)
+        self._tell()
         return status
 
     def cancel(self, reservation_id: int) -> CancelReservationStatus:
@@ -172,16 +174,20 @@ class Reservations:
     # ── What happens at the connectors ───────────────────────────────────────────────────────
 
     def is_reserved(self, connector_id: int) -> bool:
-        """Whether this very connector is reserved, hence to be shown as Reserved when free."""
-        return any(r.connector_id == connector_id for r in self.live())
+        """Whether a connector is to be shown as Reserved when nobody uses it and it works."""
+        return self._is_kept(connector_id, self.live())
 
     def admits(self, connector_id: int, id_tag: str, parent_id_tag: str | None = None) -> bool:
         """Whether a tag may start on a connector; nothing is used up."""
         return not isinstance(self._find(connector_id, id_tag, parent_id_tag), Refused)
 
-    def has_group(self, connector_id: int) -> bool:
-        """Whether what is reserved there is for a whole parent id tag."""
-        return any(r.parent_id_tag and r.connector_id in (ANY, connector_id) for r in self.live())
+    def needs_parent(self, connector_id: int, id_tag: str) -> bool:
+        """Whether a tag may start there only if its parent is the right one: then look it up."""
+        return not self.admits(connector_id, id_tag) and any(
+            self.admits(connector_id, id_tag, reservation.parent_id_tag)
+            for reservation in self.live()
+            if reservation.parent_id_tag is not None
+        )
 
     def claim(
         self, connector_id: int, id_tag: str, parent_id_tag: str | None = None
@@ -212,40 +218,41 @@ class Reservations:
     ) -> Reservation | Refused | None:
         live = self.live()
         own = [r for r in live if r.is_for(id_tag, parent_id_tag)]
-        for reservation in own:
-            if reservation.connector_id == connector_id:
-                return reservation
+        named = [r for r in live if r.connector_id == connector_id]
+        usable = [r for r in own if r in named or (r.connector_id == ANY and not named)]
+        if usable:
+            return usable[0]
+        return Refused.RESERVED if self._is_kept(connector_id, live) else None
+
+    def _is_kept(self, connector_id: int, live: Sequence[Reservation]) -> bool:
+        """Whether a reservation names a connector, or those of connector 0 need it too."""
         if any(r.connector_id == connector_id for r in live):
-            return Refused.RESERVED
-        for reservation in own:
-            if reservation.connector_id == ANY:
-                return reservation
+            return True
         pledged = sum(r.connector_id == ANY for r in live)
-        left = [c for c in self._free(live) if c != connector_id]
-        return Refused.RESERVED if pledged > len(left) else None
+        others = [c for c in self._free(live) if c != connector_id]
+        return connector_id in self._connectors and pledged > len(others)
 
     # ── Their time ───────────────────────────────────────────────────────────────────────────
 
     def live(self) -> list[Reservation]:
         """Give the reservations that count now, the first to expire first."""
         now = self._now()
-        return [r for r in self._kept() if r.expires_at > now]
+        return [r for r in self._kept if r.expires_at > now]
 
     async def run(self) -> None:
         """End each reservation when its time is over, for ever."""
         while True:
             self._news.clear()
             now = self._now()
-            self._end("over", [r for r in self._kept() if r.expires_at <= now])
-            left = self._kept()
+            self._end("over", [r for r in self._kept if r.expires_at <= now])
             wait_s = None
-            if left:
-                wait_s = min((left[0].expires_at - now).total_seconds(), LOOK_AT_CLOCK_S)
+            if self._kept:
+                wait_s = min((self._kept[0].expires_at - now).total_seconds(), LOOK_AT_CLOCK_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._news.wait()
 
-    def _kept(self) -> list[Reservation]:
+    def _load(self) -> list[Reservation]:
         rows = self._database.execute(
             "SELECT reservation_id, connector_id, id_tag, parent_id_tag, expires_at"
             " FROM reservations ORDER BY expires_at"
@@ -262,11 +269,13 @@ class Reservations:
             )
         for reservation in ended:
             log.info("reservation %d is %s", reservation.reservation_id, why)
-        self._tell(*ended)
+        self._tell()
 
-    def _tell(self, *changed: Reservation) -> None:
+    def _tell(self) -> None:
+        """Take note of what was written, and tell the connectors."""
+        self._kept = self._load()
         self._news.set()
-        for connector_id in sorted({r.connector_id for r in changed}):
+        for connector_id in self._connectors:
             self._on_change(connector_id)
 
     @property
