@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from linked import linked
 from ocpp.v16 import call
 from ocpp.v16.enums import AuthorizationStatus, UpdateStatus, UpdateType
 
@@ -22,8 +21,6 @@ from evsim.charge_point.features.local_auth_list import LocalAuthListManagement
 from evsim.charge_point.id_tags import TagInfo, belongs_to
 from evsim.charge_point.ledger import Ledger
 from evsim.charge_point.local_list import VERSIONS, LocalList
-from evsim.in_memory import websocket_pair
-from evsim.ocpp_link import OcppLink
 from evsim.sqlite import IN_MEMORY, StorageError
 
 FULL, DIFFERENTIAL = UpdateType.full, UpdateType.differential
@@ -236,30 +233,12 @@ def test_who_may_use_what_a_tag_has_begun(
 # ── On the link ──────────────────────────────────────────────────────────────────────────────
 
 
-@contextlib.asynccontextmanager
-async def linked(kept: Kept) -> AsyncIterator[OcppLink]:
-    """Give the central system's end of a link, at whose other end the list is."""
-    central, station = OcppLink("central", response_timeout=5), OcppLink("station")
-    station.add_handlers(LocalAuthListManagement(kept.list, kept.cache))
-    ends = websocket_pair()
-    tasks = [
-        asyncio.create_task(link.serve(end))
-        for link, end in zip((central, station), ends, strict=True)
-    ]
-    await asyncio.sleep(0)
-    try:
-        yield central
-    finally:
-        await central.disconnect("over")
-        await asyncio.gather(*tasks)
-
-
 def test_the_messages(kept: Kept) -> None:
     kept.cache.keep("A", TagInfo(AuthorizationStatus.accepted))
     kept.cache.keep("B", TagInfo(AuthorizationStatus.accepted))
 
     async def talk() -> list[object]:
-        async with linked(kept) as central:
+        async with linked(LocalAuthListManagement(kept.list, kept.cache)) as central:
             said: list[object] = []
             entries: Any = [{"idTag": "a", "idTagInfo": {"status": "Blocked"}}]
             for version, kind, sent in [

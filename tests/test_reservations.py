@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from linked import linked
 from ocpp.v16 import call
 from ocpp.v16.enums import CancelReservationStatus, ChargePointStatus, ReservationStatus
 
@@ -19,8 +19,6 @@ from evsim.charge_point.features.reservation import ReservationProfile
 from evsim.charge_point.ledger import Ledger
 from evsim.charge_point.reservations import LOOK_AT_CLOCK_S, Refused, Reservations
 from evsim.clock import to_ocpp
-from evsim.in_memory import websocket_pair
-from evsim.ocpp_link import OcppLink
 from evsim.sqlite import IN_MEMORY, StorageError
 from evsim.virtual_time import EPOCH
 
@@ -356,27 +354,9 @@ def test_what_expired_while_the_program_was_down_is_told_at_the_start(tmp_path: 
 # ── On the link ──────────────────────────────────────────────────────────────────────────────
 
 
-@contextlib.asynccontextmanager
-async def linked(place: Place) -> AsyncIterator[OcppLink]:
-    """Give the central system's end of a link, at whose other end the reservations are."""
-    central, station = OcppLink("central", response_timeout=5), OcppLink("station")
-    station.add_handlers(ReservationProfile(place.reservations))
-    ends = websocket_pair()
-    tasks = [
-        asyncio.create_task(link.serve(end))
-        for link, end in zip((central, station), ends, strict=True)
-    ]
-    await asyncio.sleep(0)
-    try:
-        yield central
-    finally:
-        await central.disconnect("over")
-        await asyncio.gather(*tasks)
-
-
 def test_the_messages(place: Place) -> None:
     async def talk() -> list[str]:
-        async with linked(place) as central:
+        async with linked(ReservationProfile(place.reservations)) as central:
             requests = [
                 call.ReserveNow(1, IN_AN_HOUR, "A", 7, parent_id_tag="GROUP"),
                 call.ReserveNow(1, IN_AN_HOUR, "B", 8),
