@@ -64,6 +64,7 @@ LAYERS: list[list[str]] = [
         "evsim.ocpp_wire",
         "evsim.picture_file",
         "evsim.deadline",
+        "evsim.file_transfer",
         "evsim.rate_limit",
         "evsim.security",
         "evsim.sqlite",
