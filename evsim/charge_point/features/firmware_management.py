@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from typing import Any
 
-from ocpp.exceptions import PropertyConstraintViolationError
+from ocpp.exceptions import NotSupportedError, PropertyConstraintViolationError
 from ocpp.v16 import call, call_result
 from ocpp.v16.enums import Action, DiagnosticsStatus
 
@@ -37,6 +37,8 @@ class FirmwareManagement:
     :param send: makes a call() on the link, for what is triggered: it may be sent even while the
         central system has not accepted the charge point yet.
     :param spawn: runs a coroutine as a task, e.g. OcppLink.run_in_background.
+    :param signed_only: whether the security extension is in use: UpdateFirmware is then refused,
+        as the white paper has it, for SignedUpdateFirmware takes its place.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class FirmwareManagement:
         *,
         send: Callable[[Any], Awaitable[Any]],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        signed_only: Callable[[], bool] = lambda: False,
     ) -> None:
         self._updater = updater
         self._diagnostics = diagnostics
         self._outbox = outbox
         self._send = send
         self._spawn = spawn
+        self._signed_only = signed_only
         self._status = DiagnosticsStatus.idle
         self._upload: asyncio.Task[None] | None = None
 
@@ -66,6 +70,8 @@ class FirmwareManagement:
         **_: object,
     ) -> call_result.UpdateFirmware:
         """Begin an update; the answer knows no refusal, so what hinders it is only logged."""
+        if self._signed_only():
+            raise NotSupportedError("only SignedUpdateFirmware is taken here")
         retrieve_at = read_moment(retrieve_date, "retrieveDate")
         assert retrieve_at is not None, "the message has one"
         self._updater.begin(Update(location, retrieve_at, Retries.wanted(retries, retry_interval)))

@@ -1,0 +1,184 @@
+"""A charge point's link with feature profiles on it, and a central system played by the test.
+
+What the profiles want of the rest of a charge point is played here too: whether a transaction
+runs, and a reboot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from ocpp.v16 import call_result
+from ocpp.v16.enums import Action
+
+from evsim import virtual_time
+from evsim.charge_point.diagnostics import Diagnostics, RecentLog
+from evsim.charge_point.features.firmware_management import FirmwareManagement
+from evsim.charge_point.firmware_store import FirmwareStore
+from evsim.charge_point.firmware_update import FirmwareUpdater
+from evsim.charge_point.outbox import Outbox
+from evsim.charge_point.security_events import SecurityEvents
+from evsim.clock import Clock
+from evsim.in_memory import websocket_pair
+from evsim.ocpp_link import OcppLink, on
+from evsim.sqlite import open_database
+
+
+class Central(OcppLink):
+    """A central system that keeps what it is told, each with when."""
+
+    def __init__(self) -> None:
+        super().__init__("central", response_timeout=5)
+        self.got: list[tuple[float, str, dict[str, Any]]] = []
+        self._news = asyncio.Event()
+        self.answer_delay_s = 0.0
+
+    async def note(self, action: str, payload: dict[str, Any]) -> None:
+        self.got.append((asyncio.get_running_loop().time(), action, payload))
+        self._news.set()
+        await asyncio.sleep(self.answer_delay_s)
+
+    def all(self, action: str) -> list[dict[str, Any]]:
+        return [payload for _, name, payload in self.got if name == action]
+
+    def statuses(self, action: str) -> list[str]:
+        return [payload["status"] for payload in self.all(action)]
+
+    async def wait_for(self, action: str, **fields: object) -> None:
+        """Wait until such a message has come."""
+        while not any(fields.items() <= payload.items() for payload in self.all(action)):
+            self._news.clear()
+            await self._news.wait()
+
+    @on(Action.firmware_status_notification)
+    async def on_firmware(self, **payload: Any) -> call_result.FirmwareStatusNotification:
+        await self.note("FirmwareStatusNotification", payload)
+        return call_result.FirmwareStatusNotification()
+
+    @on(Action.diagnostics_status_notification)
+    async def on_diagnostics(self, **payload: Any) -> call_result.DiagnosticsStatusNotification:
+        await self.note("DiagnosticsStatusNotification", payload)
+        return call_result.DiagnosticsStatusNotification()
+
+    @on(Action.signed_firmware_status_notification)
+    async def on_signed(self, **payload: Any) -> call_result.SignedFirmwareStatusNotification:
+        await self.note("SignedFirmwareStatusNotification", payload)
+        return call_result.SignedFirmwareStatusNotification()
+
+    @on(Action.log_status_notification)
+    async def on_log(self, **payload: Any) -> call_result.LogStatusNotification:
+        await self.note("LogStatusNotification", payload)
+        return call_result.LogStatusNotification()
+
+    @on(Action.security_event_notification)
+    async def on_event(self, **payload: Any) -> call_result.SecurityEventNotification:
+        await self.note("SecurityEventNotification", payload)
+        return call_result.SecurityEventNotification()
+
+
+class Bench:
+    """One start of the program of a charge point, with its state in a directory."""
+
+    def __init__(self, state: Path, now: Clock) -> None:
+        self.now = now
+        self.database = open_database(state / "cp.sqlite", "")
+        self.central = Central()
+        self.link = OcppLink("CP_1", response_timeout=5)
+        self.secure = False
+        self.reboots = 0
+        self.reboots_by_itself = True
+        self.no_transaction = asyncio.Event()
+        self.no_transaction.set()
+        self.locked = False
+        self.outbox = Outbox(self.database, self.link.call)
+        self.events = SecurityEvents(
+            self.database, self.outbox, enabled=lambda: self.secure, now=now
+        )
+        self.recent = RecentLog(now)
+        self.diagnostics = Diagnostics(
+            "CP_1", self.recent, sections={"statuses": lambda: ["1 Available"]}, now=now
+        )
+        self.updater = FirmwareUpdater(
+            FirmwareStore(self.database),
+            self.outbox,
+            self.events,
+            idle=self.idle,
+            reboot=self.reboot,
+            now=now,
+        )
+        self.firmware_management = FirmwareManagement(
+            self.updater,
+            self.diagnostics,
+            self.outbox,
+            send=self.link.call,
+            spawn=self.link.run_in_background,
+            signed_only=lambda: self.secure,
+        )
+        self.link.add_handlers(self.firmware_management)
+
+    @contextlib.asynccontextmanager
+    async def idle(self) -> AsyncIterator[None]:
+        await self.no_transaction.wait()
+        self.locked = True
+        try:
+            yield
+        finally:
+            self.locked = False
+
+    def reboot(self) -> None:
+        self.reboots += 1
+        if self.reboots_by_itself:
+            asyncio.get_running_loop().call_later(3, self.updater.booted)
+
+    async def connect(self) -> Callable[[], Awaitable[None]]:
+        """Connect both ends, accepted; gives what disconnects them."""
+        ours, theirs = websocket_pair()
+        talking = [
+            asyncio.create_task(self.link.serve(ours)),
+            asyncio.create_task(self.central.serve(theirs)),
+        ]
+        await asyncio.sleep(0)
+        self.outbox.resume()
+
+        async def disconnect() -> None:
+            self.outbox.pause()
+            await theirs.close()
+            await asyncio.gather(*talking)
+
+        return disconnect
+
+
+@contextlib.asynccontextmanager
+async def bench(state: Path, now: Clock | None = None) -> AsyncIterator[Bench]:
+    """Run a charge point; what it keeps in `state` is there for the next one."""
+    made = Bench(state, now or virtual_time.clock())
+    logger = logging.getLogger("evsim")
+    logger.addHandler(made.recent)
+    running = [asyncio.create_task(made.outbox.run()), asyncio.create_task(made.updater.run())]
+    try:
+        yield made
+    finally:
+        for task in running:
+            task.cancel()
+        ended = await asyncio.gather(*running, return_exceptions=True)
+        logger.removeHandler(made.recent)
+        await made.link.disconnect("the end")
+        made.database.close()
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
+
+
+def play(test: Awaitable[None]) -> None:
+    """Run a test in virtual time."""
+
+    async def run() -> None:
+        async with asyncio.timeout(1_000_000):
+            await test
+
+    virtual_time.run(run())
