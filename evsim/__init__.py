@@ -32,6 +32,7 @@ Plain values
     frames          every CAN id, byte and unit <-> frozen dataclasses (charger.dbc says the same)
     events, labels  what recorders and detectors see; when an anomaly was played
     can_timing      how long a frame occupies the bus
+    file_transfer   fetch and deliver files by URL, on this machine only
     clock, errors, rate_limit, security, sqlite, text
     installed       says how to install what is missing (standard library only)
 

@@ -13,12 +13,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from ocpp.v16 import call_result
-from ocpp.v16.enums import Action
+from ocpp.v16 import call, call_result
+from ocpp.v16.enums import Action, GenericStatus
 
 from evsim import virtual_time
+from evsim.charge_point.certificate_store import CertificateStore
 from evsim.charge_point.diagnostics import Diagnostics, RecentLog
+from evsim.charge_point.features.certificates import Certificates
+from evsim.charge_point.features.extended_trigger import ExtendedTriggers
 from evsim.charge_point.features.firmware_management import FirmwareManagement
+from evsim.charge_point.features.log_upload import LogUpload
+from evsim.charge_point.features.signed_firmware import SignedFirmware, is_genuine
 from evsim.charge_point.firmware_store import FirmwareStore
 from evsim.charge_point.firmware_update import FirmwareUpdater
 from evsim.charge_point.outbox import Outbox
@@ -80,6 +85,16 @@ class Central(OcppLink):
         await self.note("SecurityEventNotification", payload)
         return call_result.SecurityEventNotification()
 
+    @on(Action.sign_certificate)
+    async def on_sign(self, **payload: Any) -> call_result.SignCertificate:
+        await self.note("SignCertificate", payload)
+        return call_result.SignCertificate(GenericStatus.accepted)
+
+    @on(Action.heartbeat)
+    async def on_heartbeat(self, **payload: Any) -> call_result.Heartbeat:
+        await self.note("Heartbeat", payload)
+        return call_result.Heartbeat("2026-01-01T00:00:00Z")
+
 
 class Bench:
     """One start of the program of a charge point, with its state in a directory."""
@@ -89,7 +104,11 @@ class Bench:
         self.database = open_database(state / "cp.sqlite", "")
         self.central = Central()
         self.link = OcppLink("CP_1", response_timeout=5)
-        self.secure = False
+        self.secure = self.encrypted = False
+        self.cpo_name = "Operator"
+        self.revocations: bytes | None = None
+        self.connected_anew_s: list[float] = []
+        self.triggered: list[int | None] = []
         self.reboots = 0
         self.reboots_by_itself = True
         self.no_transaction = asyncio.Event()
@@ -109,6 +128,7 @@ class Bench:
             self.events,
             idle=self.idle,
             reboot=self.reboot,
+            is_genuine=is_genuine,
             now=now,
         )
         self.firmware_management = FirmwareManagement(
@@ -119,7 +139,51 @@ class Bench:
             spawn=self.link.run_in_background,
             signed_only=lambda: self.secure,
         )
-        self.link.add_handlers(self.firmware_management)
+        self.store = CertificateStore(self.database)
+        self.certificates = Certificates(
+            "CP_1",
+            self.store,
+            self.events,
+            send=self.link.call,
+            uses_tls=lambda: self.encrypted,
+            cpo_name=lambda: self.cpo_name,
+            on_new_certificate=self.connect_anew,
+            now=now,
+        )
+        self.signed_firmware = SignedFirmware(
+            self.updater,
+            self.store,
+            self.events,
+            send=self.link.call,
+            revocations=lambda: self.revocations,
+            now=now,
+        )
+        self.log_upload = LogUpload(
+            self.diagnostics,
+            self.events,
+            self.outbox,
+            send=self.link.call,
+            spawn=self.link.run_in_background,
+        )
+        self.link.add_handlers(
+            self.firmware_management,
+            self.certificates,
+            self.signed_firmware,
+            self.log_upload,
+            ExtendedTriggers(
+                triggers={"Heartbeat": self.send_heartbeat},
+                certificates=self.certificates,
+                signed_firmware=self.signed_firmware,
+                log_upload=self.log_upload,
+            ),
+        )
+
+    async def send_heartbeat(self, connector_id: int | None) -> None:
+        self.triggered.append(connector_id)
+        await self.link.call(call.Heartbeat())
+
+    async def connect_anew(self) -> None:
+        self.connected_anew_s.append(asyncio.get_running_loop().time())
 
     @contextlib.asynccontextmanager
     async def idle(self) -> AsyncIterator[None]:

@@ -54,11 +54,10 @@ class Outbox:
 
     def put(self, request: Any) -> None:
         """Keep a request (a dataclass of ocpp.v16.call) and send it when it is its turn."""
-        payload = {k: v for k, v in dataclasses.asdict(request).items() if v is not None}
         with self._database.writing():
             cursor = self._database.execute(
                 "INSERT INTO notifications (action, payload) VALUES (?, ?)",
-                (type(request).__name__, json.dumps(payload)),
+                (type(request).__name__, json.dumps(dataclasses.asdict(request))),
             )
             self._database.execute(
                 "DELETE FROM notifications WHERE number <= ?",
