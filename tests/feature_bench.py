@@ -8,26 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from ocpp.v16 import call, call_result
-from ocpp.v16.enums import Action, GenericStatus
+from ocpp.v16.enums import Action, GenericStatus, MessageTrigger
 
 from evsim import virtual_time
-from evsim.charge_point.certificate_store import CertificateStore
-from evsim.charge_point.diagnostics import Diagnostics, RecentLog
-from evsim.charge_point.features.certificates import Certificates
-from evsim.charge_point.features.extended_trigger import ExtendedTriggers
-from evsim.charge_point.features.firmware_management import FirmwareManagement
-from evsim.charge_point.features.log_upload import LogUpload
-from evsim.charge_point.features.signed_firmware import SignedFirmware, is_genuine
-from evsim.charge_point.firmware_store import FirmwareStore
-from evsim.charge_point.firmware_update import FirmwareUpdater
-from evsim.charge_point.outbox import Outbox
-from evsim.charge_point.security_events import SecurityEvents
+from evsim.charge_point.configuration import Configuration
+from evsim.charge_point.maintenance import Maintenance
 from evsim.clock import Clock
 from evsim.in_memory import websocket_pair
 from evsim.ocpp_link import OcppLink, on
@@ -104,8 +94,7 @@ class Bench:
         self.database = open_database(state / "cp.sqlite", "")
         self.central = Central()
         self.link = OcppLink("CP_1", response_timeout=5)
-        self.secure = self.encrypted = False
-        self.cpo_name = "Operator"
+        self.security_profile = 0
         self.revocations: bytes | None = None
         self.connected_anew_s: list[float] = []
         self.triggered: list[int | None] = []
@@ -114,69 +103,32 @@ class Bench:
         self.no_transaction = asyncio.Event()
         self.no_transaction.set()
         self.locked = False
-        self.outbox = Outbox(self.database, self.link.call)
-        self.events = SecurityEvents(
-            self.database, self.outbox, enabled=lambda: self.secure, now=now
+        self.configuration = Configuration(
+            self.database, initial={"CpoName": "Operator", "CertificateStoreMaxLength": "3"}
         )
-        self.recent = RecentLog(now)
-        self.diagnostics = Diagnostics(
-            "CP_1", self.recent, sections={"statuses": lambda: ["1 Available"]}, now=now
-        )
-        self.updater = FirmwareUpdater(
-            FirmwareStore(self.database),
-            self.outbox,
-            self.events,
-            idle=self.idle,
-            reboot=self.reboot,
-            is_genuine=is_genuine,
-            now=now,
-        )
-        self.firmware_management = FirmwareManagement(
-            self.updater,
-            self.diagnostics,
-            self.outbox,
+        self.maintenance = Maintenance(
+            "CP_1",
+            self.database,
+            self.configuration,
             send=self.link.call,
             spawn=self.link.run_in_background,
-            signed_only=lambda: self.secure,
-        )
-        self.store = CertificateStore(self.database)
-        self.certificates = Certificates(
-            "CP_1",
-            self.store,
-            self.events,
-            send=self.link.call,
-            uses_tls=lambda: self.encrypted,
-            cpo_name=lambda: self.cpo_name,
+            security_profile=lambda: self.security_profile,
+            sections={"statuses": lambda: ["1 Available"]},
+            triggers={"Heartbeat": self.send_heartbeat},
+            idle=self.idle,
+            reboot=self.reboot,
             on_new_certificate=self.connect_anew,
-            now=now,
-        )
-        self.signed_firmware = SignedFirmware(
-            self.updater,
-            self.store,
-            self.events,
-            send=self.link.call,
             revocations=lambda: self.revocations,
             now=now,
         )
-        self.log_upload = LogUpload(
-            self.diagnostics,
-            self.events,
-            self.outbox,
-            send=self.link.call,
-            spawn=self.link.run_in_background,
-        )
-        self.link.add_handlers(
-            self.firmware_management,
-            self.certificates,
-            self.signed_firmware,
-            self.log_upload,
-            ExtendedTriggers(
-                triggers={"Heartbeat": self.send_heartbeat},
-                certificates=self.certificates,
-                signed_firmware=self.signed_firmware,
-                log_upload=self.log_upload,
-            ),
-        )
+        self.link.add_handlers(*self.maintenance.parts)
+        self.outbox, self.events = self.maintenance.outbox, self.maintenance.events
+        self.updater, self.recent = self.maintenance.updater, self.maintenance.recent
+        self.store = self.maintenance.store
+
+    async def trigger(self, message: MessageTrigger) -> None:
+        """Have a message sent as TriggerMessage would."""
+        await self.maintenance.triggers[message](None)
 
     async def send_heartbeat(self, connector_id: int | None) -> None:
         self.triggered.append(connector_id)
@@ -197,7 +149,7 @@ class Bench:
     def reboot(self) -> None:
         self.reboots += 1
         if self.reboots_by_itself:
-            asyncio.get_running_loop().call_later(3, self.updater.booted)
+            asyncio.get_running_loop().call_later(3, self.maintenance.on_accepted)
 
     async def connect(self) -> Callable[[], Awaitable[None]]:
         """Connect both ends, accepted; gives what disconnects them."""
@@ -207,10 +159,10 @@ class Bench:
             asyncio.create_task(self.central.serve(theirs)),
         ]
         await asyncio.sleep(0)
-        self.outbox.resume()
+        self.maintenance.on_accepted()
 
         async def disconnect() -> None:
-            self.outbox.pause()
+            self.maintenance.on_disconnected()
             await theirs.close()
             await asyncio.gather(*talking)
 
@@ -221,16 +173,13 @@ class Bench:
 async def bench(state: Path, now: Clock | None = None) -> AsyncIterator[Bench]:
     """Run a charge point; what it keeps in `state` is there for the next one."""
     made = Bench(state, now or virtual_time.clock())
-    logger = logging.getLogger("evsim")
-    logger.addHandler(made.recent)
-    running = [asyncio.create_task(made.outbox.run()), asyncio.create_task(made.updater.run())]
+    running = [asyncio.create_task(service) for service in made.maintenance.services()]
     try:
         yield made
     finally:
         for task in running:
             task.cancel()
         ended = await asyncio.gather(*running, return_exceptions=True)
-        logger.removeHandler(made.recent)
         await made.link.disconnect("the end")
         made.database.close()
         for error in ended:

@@ -76,7 +76,7 @@ def test_signed_firmware_goes_all_the_way(tmp_path: Path, key: Callable[[], Key]
 
     async def test() -> None:
         async with bench(tmp_path) as it:
-            it.secure = True
+            it.security_profile = 1
             await it.connect()
             await trust(it, maker)
             assert await update(it, 7, maker.firmware(how=how)) == "Accepted"
@@ -163,7 +163,7 @@ def test_a_bad_signature_ends_the_update(tmp_path: Path, what: str) -> None:
 
     async def test() -> None:
         async with bench(tmp_path) as it:
-            it.secure = True
+            it.security_profile = 1
             await it.connect()
             await trust(it, maker)
             assert await update(it, 1, bad_signatures()[what](maker)) == "Accepted"
@@ -228,7 +228,7 @@ def test_a_bad_signing_certificate_is_refused_and_told(tmp_path: Path, what: str
 
     async def test() -> None:
         async with bench(tmp_path) as it:
-            it.secure = True
+            it.security_profile = 1
             await it.connect()
             assert await update(it, 1, maker.firmware()) == "InvalidCertificate"  # no root yet
             await trust(it, maker)
@@ -382,10 +382,10 @@ def test_a_second_log_cancels_the_first(tmp_path: Path) -> None:
 def test_events_are_kept_and_told_in_order_over_restarts(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path) as it:
-            it.secure = True
+            it.security_profile = 1
             it.events.note(SecurityEvent.startup_of_the_device)
         async with bench(tmp_path) as it:
-            it.secure = True
+            it.security_profile = 1
             it.events.note(SecurityEvent.reset_or_reboot, "x" * 300)
             await asyncio.sleep(60)
             await it.connect()

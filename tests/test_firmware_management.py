@@ -13,6 +13,7 @@ import pytest
 from feature_bench import Bench, bench, play
 from ocpp.exceptions import NotSupportedError, PropertyConstraintViolationError
 from ocpp.v16 import call
+from ocpp.v16.enums import MessageTrigger
 
 from evsim.charge_point.firmware_store import FIRST_VERSION, FirmwareImageError, read_version
 from evsim.clock import utc_now
@@ -206,9 +207,6 @@ def test_it_survives_a_restart_at_every_stage(tmp_path: Path) -> None:
         async with bench(tmp_path) as it:
             assert it.updater.version == "2.0.1"
             await it.connect()
-            await asyncio.sleep(20)
-            assert it.central.statuses(FIRMWARE)[-1] == "Installing"
-            it.updater.booted()
             await it.central.wait_for(FIRMWARE, status="Installed")
             assert it.central.statuses(FIRMWARE) == [
                 "Downloading",
@@ -218,7 +216,6 @@ def test_it_survives_a_restart_at_every_stage(tmp_path: Path) -> None:
             ]
             await it.outbox.all_sent()
         async with bench(tmp_path) as it:  # and that was that
-            it.updater.booted()
             await it.connect()
             await asyncio.sleep(20)
             assert not it.central.got
@@ -240,7 +237,7 @@ def test_a_date_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_with_the_security_extension_only_signed_firmware_is_taken(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path) as it:
-            it.secure = True
+            it.security_profile = 1
             await it.connect()
             with pytest.raises(NotSupportedError):
                 await update(it, image(tmp_path))
@@ -253,12 +250,12 @@ def test_a_triggered_status_says_what_goes_on(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path) as it:
             await it.connect()
-            await it.firmware_management.report_firmware_status()
+            await it.trigger(MessageTrigger.firmware_status_notification)
             await update(it, (tmp_path / "missing").as_uri(), retries=1, retry_interval=10)
             await asyncio.sleep(5)
-            await it.firmware_management.report_firmware_status()
+            await it.trigger(MessageTrigger.firmware_status_notification)
             await it.central.wait_for(FIRMWARE, status="DownloadFailed")
-            await it.firmware_management.report_firmware_status()
+            await it.trigger(MessageTrigger.firmware_status_notification)
             assert it.central.statuses(FIRMWARE) == [
                 "Idle",
                 "Downloading",
@@ -279,7 +276,7 @@ def test_diagnostics_are_uploaded_under_the_name_that_was_told(tmp_path: Path) -
             await it.connect()
             there = tmp_path / "there"
             there.mkdir()
-            await it.firmware_management.report_diagnostics_status()
+            await it.trigger(MessageTrigger.diagnostics_status_notification)
             await update(it, "ftp://127.0.0.1/a")  # leaves a line in the log
             await it.central.wait_for(FIRMWARE, status="DownloadFailed")
             answer = await it.central.call(call.GetDiagnostics(there.as_uri()))
@@ -303,7 +300,7 @@ def test_diagnostics_that_cannot_be_uploaded(tmp_path: Path) -> None:
             )
             assert answer.file_name
             await asyncio.sleep(15)
-            await it.firmware_management.report_diagnostics_status()
+            await it.trigger(MessageTrigger.diagnostics_status_notification)
             await it.central.wait_for(DIAGNOSTICS, status="UploadFailed")
             assert asyncio.get_running_loop().time() == pytest.approx(30)
             expected = ["Uploading", "Uploading", "UploadFailed"]

@@ -12,6 +12,12 @@ options, terminal   the command line of cp.py, and what can be typed there
 charging_profiles   read a profile without trust
 composite_schedule  profiles stacked: the limit now, its next change, how it goes on
 profile_store       the profiles taken, in SQLite
+maintenance         firmware, diagnostics, logs, certificates and security events, put together
+firmware_update     downloads, installs, reboots; firmware_store: how far it has come
+diagnostics         the diagnostics file, and the log lines of late
+certificate_store   roots and own certificates, in SQLite; certificate_checks: which are good
+security_events     the security log, in SQLite, and who is told
+outbox              notifications that wait to be sent, in order, until each has arrived
 features            the handlers of the feature profiles beyond Core
 charger_control     what the charger is told, and whether it still speaks
 connector           charger, meter and profiles of a connector, and the status that follows

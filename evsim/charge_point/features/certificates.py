@@ -50,6 +50,20 @@ def load_checks(store: CertificateStore, now: Clock) -> CertificateChecks:
     return CertificateChecks(store, now)
 
 
+def trust_file(store: CertificateStore, path: Path, now: Clock) -> bool:
+    """Install the central system's root certificate that is in a file, e.g. --ca.
+
+    False if that cannot be: it holds no root certificate, or several, or nobody can judge it.
+    """
+    try:
+        pem = load_checks(store, now).root(path.read_text("ascii"))
+        store.add_root(CertificateUse.central_system_root_certificate, pem)
+    except (OSError, ValueError, CertificateError) as error:
+        log.debug("%s is not among the installed certificates: %s", path, error)
+        return False
+    return True
+
+
 class Certificates:
     """Keeps certificates and has the charge point's own one renewed.
 
@@ -82,14 +96,6 @@ class Certificates:
         self._on_new_certificate = on_new_certificate
         self._now = now
         self._new_from: datetime | None = None
-
-    def trust_file(self, path: Path) -> None:
-        """Install the central system's root certificate of a file, e.g. --ca, unless it is none."""
-        try:
-            pem = load_checks(self._store, self._now).root(path.read_text("ascii"))
-            self._store.add_root(CertificateUse.central_system_root_certificate, pem)
-        except (OSError, ValueError, CertificateError) as error:
-            log.info("%s is not among the installed certificates: %s", path, error)
 
     # ── Whom to trust ────────────────────────────────────────────────────────────────────────
 

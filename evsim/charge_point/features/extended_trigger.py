@@ -9,11 +9,9 @@ from ocpp.v16.enums import Action, MessageTrigger, TriggerMessageStatus
 
 from evsim.charge_point.features.certificates import Certificates
 from evsim.charge_point.features.log_upload import LogUpload
+from evsim.charge_point.features.remote_trigger import Trigger
 from evsim.charge_point.features.signed_firmware import SignedFirmware
 from evsim.ocpp_link import after, on
-
-#: Sends a message; the argument is the connector that was asked for, None for all.
-Trigger = Callable[[int | None], Awaitable[None]]
 
 
 class ExtendedTriggers:
