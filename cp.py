@@ -216,6 +216,7 @@ async def main(options: argparse.Namespace) -> None:
                 node.taps.append(functools.partial(recording.can, options.id))
             await charge_point.run(
                 Prompt("cp", verbs(charge_point)).run(),
+                charge_point.maintenance.remember_log(),
                 keep_connected(credentials.endpoint, talk, rng=np.random.default_rng()),
                 node.watch(),
                 recording.watch(),

@@ -295,6 +295,7 @@ def whole_runs(directory: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(300)
 def test_a_set_that_was_interrupted_has_whole_runs_only_and_is_resumed(tmp_path: Path) -> None:
     directory = tmp_path / "set"
     said = interrupt(directory, 2, signal.SIGINT)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -37,9 +38,11 @@ from evsim.charge_point.features.smart_charging import SmartCharging
 from evsim.charge_point.hardware import USUAL, Hardware
 from evsim.charge_point.ledger import Ledger
 from evsim.charge_point.local_list import LocalList
+from evsim.charge_point.maintenance import Maintenance
 from evsim.charge_point.metering import Metering
 from evsim.charge_point.profile_store import ProfileStore
 from evsim.charge_point.reservations import Reservations
+from evsim.charge_point.security_events import SecurityEvent
 from evsim.charge_point.session import SessionLink
 from evsim.charger import Plant
 from evsim.clock import Clock, utc_now
@@ -150,19 +153,36 @@ class Assembly(SessionLink):
         self.smart_charging = SmartCharging(
             self.connector, now=now, id_on_its_way_s=ID_ON_ITS_WAY_S
         )
-        self.triggers: dict[str, Trigger] = {
+        triggers: dict[str, Trigger] = {
             MessageTrigger.boot_notification: lambda _: self.boot_again(),
             MessageTrigger.heartbeat: lambda _: self.heartbeat(),
             MessageTrigger.meter_values: lambda _: self.metering.send_now(),
             MessageTrigger.status_notification: self.report_statuses_again,
         }
+        self.maintenance = Maintenance(
+            charge_point_id,
+            ledger.database,
+            self.configuration,
+            send=self.call,
+            spawn=self.run_in_background,
+            security_profile=lambda: credentials.profile if credentials else 0,
+            sections={"Status": lambda: [self.status()], "Configuration": self._show_configuration},
+            triggers=triggers,
+            idle=self._out_of_use,
+            reboot=functools.partial(self.restart, Reason.reboot),
+            on_new_certificate=functools.partial(self.disconnect, "new certificate"),
+            now=now,
+        )
+        self.firmware_version = self.maintenance.firmware_version
         self.add_handlers(
             LocalAuthListManagement(self.local_list, self.cache),
             ReservationProfile(self.reservations),
             self.smart_charging,
-            RemoteTrigger(self.triggers, connectors=CONNECTOR),
+            RemoteTrigger({**triggers, **self.maintenance.triggers}, connectors=CONNECTOR),
+            *self.maintenance.parts,
         )
         self._connect_anew = False
+        self._installing = False
         self.is_ending = False
         self._out_of_service = set(json.loads(ledger.setting(_OUT_OF_SERVICE) or "[]"))
         self._show_service()
@@ -172,6 +192,7 @@ class Assembly(SessionLink):
     # ── What the parts need of each other ────────────────────────────────────────────────────
 
     def _note_new_credentials(self) -> None:
+        self.maintenance.events.note(SecurityEvent.reconfiguration_of_security_parameters)
         self._connect_anew = True
 
     async def use_new_credentials(self) -> None:
@@ -230,20 +251,39 @@ class Assembly(SessionLink):
         self._show_service()
 
     def _show_service(self) -> None:
-        self.connector.change(inoperative=CONNECTOR in self._out_of_service)
+        out = CONNECTOR in self._out_of_service or self._installing
+        self.connector.change(inoperative=out)
         self.report_status(0, self._own_status())
+
+    @contextlib.asynccontextmanager
+    async def _out_of_use(self) -> AsyncIterator[None]:
+        """Let what is under way end, and nothing begin, for as long as the context lasts."""
+        self._installing = True
+        try:
+            self._show_service()
+            await self.charging.idle()
+            yield
+        finally:
+            self._installing = False
+            self._show_service()
+
+    def _show_configuration(self) -> list[str]:
+        known, _ = self.configuration.read(None)
+        return [f"{key['key']} = {key.get('value', '')}" for key in known]
 
     def _own_status(self) -> ChargePointStatus:
         out = 0 in self._out_of_service
         return ChargePointStatus.unavailable if out else ChargePointStatus.available
 
     def on_accepted(self) -> None:
-        """Send the transaction messages that wait."""
+        """Send what waits."""
+        self.maintenance.on_accepted()
         self.delivery.resume()
 
     def on_disconnected(self) -> None:
         """Go on offline."""
         self.delivery.pause()
+        self.maintenance.on_disconnected()
         if self.connector.transaction is not None:
             self.connector.transaction.decided.set()
 
@@ -308,9 +348,11 @@ class Assembly(SessionLink):
                 self.metering.sample(),
                 self.metering.follow_clock(),
                 self.reservations.run(),
+                *self.maintenance.services(),
             ):
                 tasks.create_task(service)
             try:
+                self.maintenance.events.note(SecurityEvent.startup_of_the_device)
                 self.charging.recover()  # the tasks begin when this waits for the first time
                 await asyncio.Event().wait()
             finally:
@@ -321,10 +363,12 @@ class Assembly(SessionLink):
         self._tasks.create_task(self._restart(reason))
 
     async def _restart(self, reason: Reason) -> None:
+        self.maintenance.events.note(SecurityEvent.reset_or_reboot, reason)
         await self._end_and_send(reason)
         self.go_down()
         await self.disconnect("restarting")
         await asyncio.sleep(self.hardware.reboot_s)
+        self.firmware_version = self.maintenance.firmware_version
         self.come_up()
 
     async def _lose_power(self, announced: bool) -> None:

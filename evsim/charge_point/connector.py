@@ -177,9 +177,10 @@ class Connector:
         silent = self.charger.health(now_s) != Health.SPEAKING
         fault = self.occupancy.fault or (SILENT_CHARGER if silent else None)
         self.status = status_of(
-            dataclasses.replace(self.occupancy, fault=fault),
+            self.occupancy,
             limit_a=self.charger.limit.limit_a,
             car_takes_current=now_s - self._took_at_s < SUSPENDED_EV_AFTER_S,
+            charger_is_silent=silent,
         )
         if (self.status, fault) != self._reported:
             self._reported = self.status, fault

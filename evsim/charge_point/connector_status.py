@@ -42,10 +42,14 @@ class Occupancy:
 
 
 def status_of(
-    occupancy: Occupancy, *, limit_a: float, car_takes_current: bool
+    occupancy: Occupancy,
+    *,
+    limit_a: float,
+    car_takes_current: bool,
+    charger_is_silent: bool = False,
 ) -> ChargePointStatus:
     """Return the status; SuspendedEVSE outranks SuspendedEV."""
-    if occupancy.fault is not None:
+    if occupancy.fault is not None or charger_is_silent:
         return ChargePointStatus.faulted
     if occupancy.charging:
         if occupancy.blocked or limit_a == 0:

@@ -137,7 +137,7 @@ class Maintenance:
 
     def services(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """Give what is to run as long as the charge point does."""
-        return self.outbox.run(), self.updater.run(), self._remember_log()
+        return self.outbox.run(), self.updater.run()
 
     def on_accepted(self) -> None:
         """The central system is there and has accepted us: tell it what it does not know yet."""
@@ -155,7 +155,8 @@ class Maintenance:
         elif isinstance(error, InvalidStatus) and error.response.status_code == 401:
             self.events.note(SecurityEvent.failed_to_authenticate_at_central_system)
 
-    async def _remember_log(self) -> None:
+    async def remember_log(self) -> None:
+        """Keep the last log lines for the diagnostics, for ever; of the whole process."""
         logger = logging.getLogger("evsim")
         logger.addHandler(self.recent)
         try:
