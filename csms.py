@@ -12,47 +12,36 @@ import evsim.installed  # noqa: F401 - first: says how to install what is missin
 import argparse
 import asyncio
 import functools
-import ipaddress
 import logging
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
 from ocpp.exceptions import OCPPError
 from ocpp.v16 import call_result
 from ocpp.v16.datatypes import IdTagInfo
-from ocpp.v16.enums import (
-    Action,
-    AuthorizationStatus,
-    DataTransferStatus,
-    RegistrationStatus,
-)
+from ocpp.v16.enums import Action, AuthorizationStatus, DataTransferStatus, RegistrationStatus
 
 from evsim import console
-from evsim.central_system.admission import (
-    Admission,
-    add_security_arguments,
-    keep_keys,
-    tls_context,
-)
+from evsim.central_system.admission import Admission, keep_keys, tls_context
+from evsim.central_system.features.security import Signer
+from evsim.central_system.id_tags import IdTag, read_tags_file
 from evsim.central_system.ledger import Ledger
+from evsim.central_system.options import parse_arguments, warn_if_open
 from evsim.central_system.server import OcppServer
 from evsim.central_system.station import Station
 from evsim.clock import Clock, to_ocpp, utc_now
 from evsim.errors import RefusedError, UserError
 from evsim.live.central_stage import CentralStage
-from evsim.live.options import add_live_arguments, has, playing_from
 from evsim.live.recording import Recording
 from evsim.man_in_the_middle import ManInTheMiddle
 from evsim.network_faults import abort
 from evsim.ocpp_link import Connection, NotConnectedError, after, on
 from evsim.ocpp_wire import explain
 from evsim.rate_limit import Rate
-from evsim.sqlite import state_directory
 
 # ── Edit me ──────────────────────────────────────────────────────────────────────────────────
 STARTUP_DELAY_S = 3.0  # from the boot of a charge point to its first cycle
@@ -67,6 +56,7 @@ SHORTEST_PAUSE_S = 1.0  # after a cycle that ended early, whatever AFTER_STOP_S 
 
 ID_TAG = "USER"
 CONNECTOR = 1
+WATTS_PER_A = 400.0  # at a charge point that takes limits in W only, until it measures
 HEARTBEAT_INTERVAL_S = 10
 MESSAGE_RATE = Rate(per_s=50, burst=500)  # of one charge point's CALLs; more are answered later
 ANSWER_TIMEOUT_S = 10.0  # for each answer of a charge point
@@ -97,7 +87,7 @@ async def repeat_anomaly(
 
     `played` counts the cycles of each charge point since its boot, over all its connections.
     """
-    await asyncio.sleep(STARTUP_DELAY_S)
+    await asyncio.gather(charge_point.learn_rate_unit(), asyncio.sleep(STARTUP_DELAY_S))
     while cycles is None or played[charge_point.id] < cycles:
         cycle = played[charge_point.id] + 1
         log.info("%s: cycle %d%s", charge_point.id, cycle, f" of {cycles}" if cycles else "")
@@ -126,6 +116,8 @@ class ChargePoint(Station):
         *,
         ledger: Ledger,
         begin: Callable[[ChargePoint], Coroutine[Any, Any, None]],
+        one_transaction_per_tag: bool = False,
+        sign: Signer | None = None,
         now: Clock = utc_now,
         message_ids: Callable[[], object] = uuid4,
     ) -> None:
@@ -135,8 +127,11 @@ class ChargePoint(Station):
             rate=MESSAGE_RATE,
             answer_timeout_s=ANSWER_TIMEOUT_S,
             transaction_timeout_s=TRANSACTION_TIMEOUT_S,
+            watts_per_a=WATTS_PER_A,
+            sign=sign,
             message_ids=message_ids,
         )
+        self.one_transaction_per_tag = one_transaction_per_tag
         self.now = now
         self.begin = begin  # what to do with it once it has booted or is back
         self.has_booted = False  # over this connection
@@ -153,6 +148,7 @@ class ChargePoint(Station):
         log.info("%s: boots (%s, %s)", self.id, charge_point_vendor, charge_point_model)
         self.ledger.booted(self.id, charge_point_vendor, charge_point_model, now)
         self.has_booted = True
+        self.note(Action.boot_notification, vendor=charge_point_vendor, model=charge_point_model)
         return call_result.BootNotification(now, HEARTBEAT_INTERVAL_S, RegistrationStatus.accepted)
 
     @after(Action.boot_notification)
@@ -163,6 +159,7 @@ class ChargePoint(Station):
     @on(Action.heartbeat)
     def on_heartbeat(self, **_: object) -> call_result.Heartbeat:
         """Tell the time."""
+        self.note(Action.heartbeat)
         return call_result.Heartbeat(to_ocpp(self.now()))
 
     @on(Action.status_notification)
@@ -172,6 +169,7 @@ class ChargePoint(Station):
         """Show the status."""
         fault = "" if error_code == "NoError" else f" ({error_code})"
         log.info("%s: connector %d is %s%s", self.id, connector_id, status, fault)
+        self.note_status(connector_id, status, error_code)
         return call_result.StatusNotification()
 
     @after(Action.status_notification)
@@ -182,7 +180,9 @@ class ChargePoint(Station):
     @on(Action.authorize)
     def on_authorize(self, id_tag: str, **_: object) -> call_result.Authorize:
         """Say whether a tag may charge."""
-        return call_result.Authorize(IdTagInfo(self.ledger.id_tag_status(id_tag)))
+        info = self.ledger.id_tags.get(id_tag).info(self.now())
+        self.note(Action.authorize, id_tag=id_tag, status=info.status)
+        return call_result.Authorize(info)
 
     @on(Action.start_transaction)
     def on_start_transaction(
@@ -194,8 +194,10 @@ class ChargePoint(Station):
         )
         log.info("%s: transaction %d started by %s", self.id, transaction_id, id_tag)
         self.note_started(connector_id, id_tag, transaction_id)
-        status = self.ledger.id_tag_status(id_tag)
-        return call_result.StartTransaction(transaction_id, IdTagInfo(status))
+        info = self.ledger.id_tags.get(id_tag).info(self.now())
+        if self.one_transaction_per_tag and self.ledger.runs_elsewhere(id_tag, transaction_id):
+            info = IdTagInfo(AuthorizationStatus.concurrent_tx)
+        return call_result.StartTransaction(transaction_id, info)
 
     @on(Action.meter_values)
     def on_meter_values(
@@ -209,7 +211,9 @@ class ChargePoint(Station):
         self.ledger.meter_values(self.id, connector_id, transaction_id, meter_value)
         if transaction_id is not None and not self.ledger.is_stopped(self.id, transaction_id):
             self.note_running(transaction_id)
+        self.note(Action.meter_values, connector_id=connector_id, transaction_id=transaction_id)
         for value in meter_value:
+            self.note_sampled_values(value["sampled_value"])
             readings = ", ".join(
                 f"{sample['value']} {sample.get('unit', 'Wh')}" for sample in value["sampled_value"]
             )
@@ -223,6 +227,7 @@ class ChargePoint(Station):
         meter_stop: int,
         timestamp: str,
         reason: str = "Local",
+        id_tag: str | None = None,
         **_: object,
     ) -> call_result.StopTransaction:
         """Record it; a stop cannot be refused."""
@@ -230,12 +235,16 @@ class ChargePoint(Station):
             log.info("%s: transaction %d stopped: %s", self.id, transaction_id, reason)
         else:
             log.warning("%s: it stops transaction %d, which isn't its", self.id, transaction_id)
-        self.note_stopped(transaction_id)
-        return call_result.StopTransaction()
+        self.note_stopped(transaction_id, reason)
+        info = None if id_tag is None else self.ledger.id_tags.get(id_tag).info(self.now())
+        return call_result.StopTransaction(info)
 
     @on(Action.data_transfer)
-    def on_data_transfer(self, **_: object) -> call_result.DataTransfer:
+    def on_data_transfer(
+        self, vendor_id: str, message_id: str | None = None, **_: object
+    ) -> call_result.DataTransfer:
         """Know no vendor's extensions."""
+        self.note(Action.data_transfer, vendor_id=vendor_id, message_id=message_id)
         return call_result.DataTransfer(DataTransferStatus.unknown_vendor_id)
 
     # ── The session ──────────────────────────────────────────────────────────────────────────
@@ -275,6 +284,8 @@ class CentralSystem:
     :param message_ids: gives the unique ids of our CALLs.
     :param rotate_keys: give each charge point a new AuthorizationKey, once.
     :param raise_to_profile: have each charge point raise its security profile, once.
+    :param one_transaction_per_tag: a tag that is charging elsewhere starts in vain.
+    :param sign: signs the certificate requests of charge points; None refuses them.
     """
 
     def __init__(
@@ -288,6 +299,8 @@ class CentralSystem:
         message_ids: Callable[[], object] = uuid4,
         rotate_keys: bool = False,
         raise_to_profile: int | None = None,
+        one_transaction_per_tag: bool = False,
+        sign: Signer | None = None,
         now: Clock = utc_now,
     ) -> None:
         self.ledger = ledger
@@ -298,6 +311,8 @@ class CentralSystem:
         self.message_ids = message_ids
         self.rotate_keys = rotate_keys
         self.raise_to_profile = raise_to_profile
+        self.one_transaction_per_tag = one_transaction_per_tag
+        self.sign = sign
         self.now = now
         self.charge_points: dict[str, ChargePoint] = {}
         #: Cycles of each charge point since its boot.
@@ -316,6 +331,8 @@ class CentralSystem:
             charge_point_id,
             ledger=self.ledger,
             begin=self.begin,
+            one_transaction_per_tag=self.one_transaction_per_tag,
+            sign=self.sign,
             now=self.now,
             message_ids=self.message_ids,
         )
@@ -351,77 +368,19 @@ class CentralSystem:
             await repeat_anomaly(charge_point, self.cycles, self.played)
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = console.argument_parser(__doc__, "./csms.py --cycles 3 --port 9001")
-    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    parser.add_argument(
-        "--port", type=console.port_number, default=9000, help="default: %(default)s"
-    )
-    pattern = parser.add_mutually_exclusive_group()
-    pattern.add_argument(
-        "--cycles",
-        type=console.at_least_one,
-        metavar="N",
-        help="play the anomaly N times for each charge point (default: for ever)",
-    )
-    pattern.add_argument("--no-anomaly", action="store_true", help="only serve charge points")
-    record = "record the OCPP links in DIR/ocpp.jsonl, and label what is played"
-    add_live_arguments(parser, benign=True, target=None, record=record)
-    parser.add_argument(
-        "--db",
-        type=Path,
-        default=state_directory() / "csms.sqlite",
-        metavar="FILE",
-        help="where transactions and meter values are kept (default: %(default)s)",
-    )
-    add_security_arguments(parser)
-    parser.add_argument(
-        "--rotate-keys",
-        action="store_true",
-        help="give each charge point a new AuthorizationKey when it boots",
-    )
-    parser.add_argument(
-        "--raise-to-profile",
-        type=int,
-        choices=(1, 2, 3),
-        help="have each charge point raise its security profile when it boots",
-    )
-    options = parser.parse_args(arguments)
-    options.playing = playing_from(parser, options, "csms.py")
-    if options.no_anomaly and (has(options, "anomaly") or has(options, "benign")):
-        parser.error("--no-anomaly plays nothing; leave it or --anomaly and --benign out")
-    if has(options, "cycles") and (options.playing is not None or has(options, "benign")):
-        parser.error("--cycles is about the base scenario alone; elsewhere --parameter says it")
-    return options
-
-
-def warn_if_open(options: argparse.Namespace) -> None:
-    """Say what to do if whoever reaches this machine can pose as a charge point."""
-    try:
-        is_loopback = ipaddress.ip_address(options.host).is_loopback
-    except ValueError:
-        is_loopback = options.host == "localhost"
-    if options.security_profile == 0 and not is_loopback:
-        log.warning(
-            "with security profile 0 everybody who reaches %s can pose as any charge point; use "
-            "--security-profile 2 (python -m evsim.certificates makes what it needs), or leave "
-            "--host out",
-            options.host,
-        )
-
-
 async def main(options: argparse.Namespace) -> None:
     """Run the central system until it is cancelled."""
     tls = tls_context(options)
     with closing(Ledger(options.db)) as ledger, Recording(options.record, ocpp=True) as recording:
         keep_keys(options, ledger)
+        if options.id_tags is not None:
+            ledger.id_tags.set(*read_tags_file(options.id_tags))
         stage = CentralStage(
             options.benign,
             options.playing,
             recording,
             cycle=send_anomaly,
-            invalidate_tag=lambda tag: ledger.set_id_tag(tag, AuthorizationStatus.invalid),
+            invalidate_tag=lambda tag: ledger.id_tags.set(IdTag(tag, AuthorizationStatus.invalid)),
         )
 
         async def play_and_label(charge_point: ChargePoint) -> None:
@@ -441,6 +400,7 @@ async def main(options: argparse.Namespace) -> None:
             wires=stage.wire,
             rotate_keys=options.rotate_keys,
             raise_to_profile=options.raise_to_profile,
+            one_transaction_per_tag=options.one_transaction_per_tag,
         )
         server = OcppServer(central_system.talk, Admission(options.security_profile, ledger), tls)
         async with server.listen(options.host, options.port) as listening:
@@ -455,6 +415,6 @@ async def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = parse_arguments()
+    options = parse_arguments(__doc__ or "")
     console.set_up_logging(options.log_level)
     sys.exit(console.run(lambda: main(options)))

@@ -37,6 +37,7 @@ from evsim.anomalies import ANOMALIES, BENIGN
 from evsim.anomalies.base import Player, Scene, perform
 from evsim.anomalies.stage import Background, play_in_front
 from evsim.can_gateway import CanGateway
+from evsim.central_system.id_tags import IdTag
 from evsim.central_system.ledger import Ledger as CentralLedger
 from evsim.charge_point.ledger import Ledger
 from evsim.charger import PLANTS, PowerModule
@@ -181,7 +182,7 @@ class Lab:
 
     def invalidate_tag(self, id_tag: str) -> None:
         """Have the central system refuse an id tag."""
-        self._ledger.set_id_tag(id_tag, AuthorizationStatus.invalid)
+        self._ledger.id_tags.set(IdTag(id_tag, AuthorizationStatus.invalid))
 
     def ocpp(self, charge_point_id: str, sent: bool, message: list[Any] | str) -> None:
         """Record a message."""

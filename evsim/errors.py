@@ -12,3 +12,7 @@ class UserError(Exception):
 
 class RefusedError(Exception):
     """A charge point refused what was asked, or did not do it."""
+
+
+class AbsurdAnswerError(RefusedError):
+    """A charge point's answer has the right form, and makes no sense."""

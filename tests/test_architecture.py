@@ -19,7 +19,11 @@ SCRIPTS = "root scripts"
 LAYERS: list[list[str]] = [
     [SCRIPTS],
     # The command lines of programs, and what can be typed in their terminals
-    ["evsim.charge_point.options", "evsim.charge_point.terminal"],
+    [
+        "evsim.central_system.options",
+        "evsim.charge_point.options",
+        "evsim.charge_point.terminal",
+    ],
     # Programs too: python -m evsim.certificates, python -m evsim.recording
     ["evsim.certificates", "evsim.recording.__main__", "evsim.live."],
     ["evsim.scoring."],

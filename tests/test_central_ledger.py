@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ocpp.v16.enums import AuthorizationStatus
 
 from evsim.central_system.ledger import Ledger
 from evsim.sqlite import StorageError
@@ -58,12 +57,6 @@ def test_absurd_numbers_are_recorded_as_near_as_can_be(ledger: Ledger, number: i
     ledger.meter_values("CP_1", number, number, [{"timestamp": "x", "sampled_value": []}])
     ledger.stop_transaction("CP_1", number, "a", number, None)
     assert ledger.stop_transaction("CP_1", transaction_id, "a", number, None)
-
-
-def test_id_tags_are_compared_without_regard_to_case(ledger: Ledger) -> None:
-    assert ledger.id_tag_status("TAG") == AuthorizationStatus.accepted
-    ledger.set_id_tag("tag", AuthorizationStatus.blocked)
-    assert ledger.id_tag_status("TAG") == AuthorizationStatus.blocked
 
 
 def test_a_directory_in_place_of_the_file_is_a_clear_error(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_who_leaves_is_asked_for_nothing_and_who_is_back_charges_again(
 
     bench, labels = play(tmp_path, story, benign="plain_session")
     asked = [action for _, _, action, _ in bench.calls]
-    session = ["SetChargingProfile", "RemoteStartTransaction"]
+    session = ["GetConfiguration", "SetChargingProfile", "RemoteStartTransaction"]
     assert asked == [*session, "is gone", *session]
     assert "is not connected" not in caplog.text
     assert not labels

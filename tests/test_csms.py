@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Coroutine
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ocpp.v16 import call, call_result
-from ocpp.v16.enums import Action
+from ocpp.v16.enums import Action, AuthorizationStatus
 
 import csms
 from csms import CentralSystem
 from evsim import virtual_time
+from evsim.central_system.id_tags import IdTag
 from evsim.central_system.ledger import Ledger
 from evsim.in_memory import InMemoryConnection, websocket_pair
 from evsim.ocpp_link import OcppLink, on
@@ -34,12 +36,21 @@ class Station(OcppLink):
         self.mute: set[str] = set()
         self.start_after_s = 0.0
         self.running: int | None = None
+        self.unit_key = "Current"
+        self.asked_for_its_unit = 0
 
     async def ask(self, what: str, detail: object = "") -> str:
         self.asked.append((asyncio.get_running_loop().time(), f"{what} {detail}".strip()))
         if what in self.mute:
             await asyncio.Event().wait()
         return "Rejected" if what in self.refuse else "Accepted"
+
+    @on(Action.get_configuration)
+    async def on_get_configuration(self, key: list[str], **_: object) -> Any:
+        assert key == ["ChargingScheduleAllowedChargingRateUnit"]
+        self.asked_for_its_unit += 1
+        entry = {"key": key[0], "readonly": True, "value": self.unit_key}
+        return call_result.GetConfiguration([entry])
 
     @on(Action.set_charging_profile)
     async def on_profile(
@@ -48,7 +59,9 @@ class Station(OcppLink):
         (period,) = cs_charging_profiles["charging_schedule"]["charging_schedule_period"]
         assert cs_charging_profiles["charging_profile_purpose"] == "TxDefaultProfile"
         assert period["start_period"] == 0
-        status = await self.ask("limit", period["limit"])
+        unit = cs_charging_profiles["charging_schedule"]["charging_rate_unit"]
+        assert unit == ("W" if self.unit_key == "Power" else "A")
+        status = await self.ask("limit", f"{period['limit']:g}")
         return call_result.SetChargingProfile(status)  # type: ignore[arg-type]
 
     @on(Action.remote_start_transaction)
@@ -142,6 +155,109 @@ def test_the_scenario_is_played_after_the_delay_with_its_waits(tmp_path: Path) -
             ids = [t.transaction_id for t in it.ledger.transactions("CP_1")]
             assert ids == [1, 2, 3]
             assert it.ledger.open_transactions("CP_1") == []
+
+    play(test())
+
+
+def test_the_scenario_is_played_in_watts_with_who_takes_nothing_else(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, cycles=2) as it:
+            station = Station()
+            station.unit_key = "Power"
+            await it.connect(station)
+            await station.boot()
+            await asyncio.sleep(9)
+            measured: Any = {
+                "timestamp": "2026-01-01T00:00:00Z",
+                "sampled_value": [
+                    {"value": "100", "measurand": "Current.Import"},
+                    {"value": "69", "unit": "kW", "measurand": "Power.Active.Import"},
+                ],
+            }
+            await station.call(call.MeterValues(1, [measured]))
+            await asyncio.sleep(60)
+            first, second = ([*CYCLE[:1], f"limit {w}", *CYCLE[2:]] for w in (40000, 69000))
+            assert station.words == [*first, *second]
+            assert station.asked[0][0] == csms.STARTUP_DELAY_S
+            assert station.asked_for_its_unit == 1
+
+    play(test())
+
+
+def test_who_does_not_tell_its_unit_gets_amperes_and_the_scenario(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, cycles=1) as it:
+            station = Station()
+            station.route_map = {
+                action: route
+                for action, route in station.route_map.items()
+                if action != "GetConfiguration"
+            }
+            await it.connect(station)
+            await station.boot()
+            await asyncio.sleep(60)
+            assert station.words == CYCLE
+
+    play(test())
+
+
+def test_a_tag_is_answered_with_what_is_known_of_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, cycles=0) as it:
+            station = Station()
+            await it.connect(station)
+            now = virtual_time.clock()()
+            it.ledger.id_tags.set(
+                IdTag("BLOCKED", AuthorizationStatus.blocked),
+                IdTag("INVALID", AuthorizationStatus.invalid),
+                IdTag("OLD", expires_at=now),
+                IdTag("CHILD", expires_at=now + timedelta(hours=1), parent_id_tag="FAMILY"),
+            )
+            for tag, status in (
+                ("blocked", "Blocked"),
+                ("INVALID", "Invalid"),
+                ("OLD", "Expired"),
+                ("CHILD", "Accepted"),
+                ("STRANGER", "Accepted"),
+            ):
+                answer = await station.call(call.Authorize(tag))
+                assert answer.id_tag_info["status"] == status
+                start = call.StartTransaction(1, tag, 0, f"2026-01-01T00:00:00Z {tag}")
+                answer = await station.call(start)
+                assert answer.transaction_id > 0  # whatever is said of the tag
+                assert answer.id_tag_info["status"] == status
+            child = (await station.call(call.Authorize("CHILD"))).id_tag_info
+            assert child["parent_id_tag"] == "FAMILY"
+            assert child["expiry_date"].endswith("Z")
+            stop = call.StopTransaction(9, "2026-01-01T01:00:00Z", 4, id_tag="CHILD")
+            assert (await station.call(stop)).id_tag_info == child
+
+    play(test())
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_tag_that_charges_elsewhere_starts_in_vain_only_if_that_is_asked_for(
+    tmp_path: Path, refused: bool
+) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, cycles=0) as it:
+            it.central.one_transaction_per_tag = refused
+            stations = [Station(), Station()]
+            for number, station in enumerate(stations):
+                await it.connect(station, f"CP_{number}")
+            statuses = []
+            for station, tag in zip([*stations, stations[0]], ["tag", "TAG", "TAG"], strict=True):
+                start = call.StartTransaction(1, tag, 0, f"2026-01-01T00:00:00Z {tag}")
+                answer = await station.call(start)
+                statuses.append(answer.id_tag_info["status"])
+            concurrent = "ConcurrentTx" if refused else "Accepted"
+            assert statuses == ["Accepted", concurrent, concurrent]
+            for number in (2, 3):
+                stop = call.StopTransaction(1, "2026-01-01T00:00:00Z", number)
+                await stations[number % 2 == 0].call(stop)
+            # A repetition of the first StartTransaction is no other transaction.
+            start = call.StartTransaction(1, "tag", 0, "2026-01-01T00:00:00Z tag")
+            assert (await stations[0].call(start)).id_tag_info["status"] == "Accepted"
 
     play(test())
 

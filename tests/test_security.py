@@ -43,6 +43,8 @@ from evsim import console
 from evsim.central_system import admission, server
 from evsim.central_system.admission import Admission, Applicant
 from evsim.central_system.ledger import Ledger
+from evsim.central_system.options import parse_arguments as parse_csms_arguments
+from evsim.central_system.options import warn_if_open
 from evsim.central_system.server import OcppServer
 from evsim.charge_point import ledger as charge_point_ledger
 from evsim.charge_point.credentials import Credentials
@@ -1182,10 +1184,10 @@ def test_ids_that_a_charge_point_invents_cost_no_memory(tmp_path: Path) -> None:
 def test_an_open_port_without_security_is_warned_of(
     caplog: pytest.LogCaptureFixture, host: str, is_open: bool
 ) -> None:
-    csms.warn_if_open(argparse.Namespace(host=host, security_profile=0))
+    warn_if_open(argparse.Namespace(host=host, security_profile=0))
     assert ("--security-profile 2" in caplog.text) == is_open
     caplog.clear()
-    csms.warn_if_open(argparse.Namespace(host=host, security_profile=2))
+    warn_if_open(argparse.Namespace(host=host, security_profile=2))
     assert not caplog.text
 
 
@@ -1250,7 +1252,7 @@ def test_a_bad_file_is_one_clear_line(
 ) -> None:
     given = [text.replace("PKI", str(pki)).replace("BAD", str(bad)) for text in arguments]
     if program == "csms":
-        options = csms.parse_arguments(["--port", "0", "--db", str(tmp_path / "db"), *given])
+        options = parse_csms_arguments("", ["--port", "0", "--db", str(tmp_path / "db"), *given])
         assert console.run(lambda: csms.main(options)) == 1
     else:
         options = cp.parse_arguments(["--state", str(tmp_path), *given])

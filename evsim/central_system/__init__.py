@@ -3,5 +3,9 @@
 ledger     charge points, id tags, transactions and meter values in SQLite
 admission  who may connect: keys, certificates, rate limits
 server     the WebSocket server: one connection per charge point
-station    what a central system asks of a charge point
+station    what a central system asks of a charge point: transactions and keys
+features   the same for each feature profile of OCPP 1.6
+reports    what a charge point has reported, to be awaited
+profiles   charging profiles to send, and composite schedules that make sense
+rate_unit  amperes or watts
 """

@@ -35,12 +35,13 @@ MOST_REMEMBERED = 10_000
 log = logging.getLogger("evsim.central_system")
 
 
-def add_security_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` the options of the security profiles."""
+def add_security_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Give `parser` the options of the security profiles; returns their group for more."""
     group = add_profile_arguments(parser)
     group.add_argument(
         "--keys", type=Path, metavar="FILE", help="AuthorizationKeys: an id and a key a line"
     )
+    return group
 
 
 def tls_context(options: argparse.Namespace) -> ssl.SSLContext | None:

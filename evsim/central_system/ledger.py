@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocpp.v16.enums import AuthorizationStatus
-
+from evsim.central_system.id_tags import IdTags
 from evsim.sqlite import open_database
 
 _SCHEMA = """
@@ -31,10 +30,6 @@ CREATE TABLE IF NOT EXISTS authorization_keys (
 CREATE TABLE IF NOT EXISTS issued_keys (  -- as --keys had them at the last start
     charge_point_id TEXT PRIMARY KEY,
     key_digest BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS id_tags (
-    id_tag TEXT PRIMARY KEY COLLATE NOCASE,  -- OCPP compares id tags without regard to case
-    status TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS transactions (
     transaction_id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice
@@ -86,6 +81,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         """Open or make the file; StorageError if it cannot be."""
         self._database = open_database(path, _SCHEMA)
+        self.id_tags = IdTags(self._database)
 
     def close(self) -> None:
         """Close the file."""
@@ -160,18 +156,7 @@ class Ledger:
         )
         return rows.get(0), rows.get(1)
 
-    # ── Id tags and transactions ─────────────────────────────────────────────────────────────
-
-    def id_tag_status(self, id_tag: str) -> AuthorizationStatus:
-        """Say whether a tag may charge: the test bench accepts all that are not recorded."""
-        row = self._database.execute(
-            "SELECT status FROM id_tags WHERE id_tag = ?", (id_tag,)
-        ).fetchone()
-        return AuthorizationStatus(row[0]) if row else AuthorizationStatus.accepted
-
-    def set_id_tag(self, id_tag: str, status: AuthorizationStatus) -> None:
-        """Record what is to be said of a tag."""
-        self._write("INSERT OR REPLACE INTO id_tags VALUES (?, ?)", (id_tag, status))
+    # ── Transactions ─────────────────────────────────────────────────────────────────────────
 
     def start_transaction(
         self,
@@ -268,6 +253,15 @@ class Ledger:
             (_storable(transaction_id), charge_point_id),
         ).fetchone()
         return row is not None and row[0] is not None
+
+    def runs_elsewhere(self, id_tag: str, transaction_id: int) -> bool:
+        """Whether a tag has another transaction that has not been stopped, wherever."""
+        row = self._database.execute(
+            "SELECT 1 FROM transactions WHERE id_tag = ? COLLATE NOCASE"
+            " AND stopped_at IS NULL AND transaction_id != ?",
+            (id_tag, transaction_id),
+        ).fetchone()
+        return row is not None
 
     def open_transactions(self, charge_point_id: str) -> list[int]:
         """Give the ids of a charge point's transactions that have not been stopped."""

@@ -6,39 +6,54 @@ import asyncio
 import logging
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ocpp.v16 import call
-from ocpp.v16.enums import (
-    ChargingProfileKindType,
-    ChargingProfilePurposeType,
-    ChargingProfileStatus,
-    ChargingRateUnitType,
-    ConfigurationStatus,
-    RemoteStartStopStatus,
-)
+from ocpp.v16.enums import Action, ConfigurationStatus
 
+from evsim.central_system.features.core import CoreCommands
+from evsim.central_system.features.firmware import FirmwareCommands
+from evsim.central_system.features.local_list import LocalListCommands
+from evsim.central_system.features.remote_trigger import TriggerCommands
+from evsim.central_system.features.reservation import ReservationCommands
+from evsim.central_system.features.security import SecurityCommands, Signer
+from evsim.central_system.features.smart_charging import SmartChargingCommands
 from evsim.central_system.ledger import Ledger
+from evsim.central_system.profiles import checked_profile
 from evsim.errors import RefusedError
-from evsim.ocpp_link import OcppLink
 from evsim.rate_limit import Rate
 from evsim.security import KEY_BYTES, digest
 
 #: Transactions of one charge point that are kept in mind; it may invent more.
 MOST_RUNNING = 100
+#: Connectors of one charge point whose status is kept in mind; it may invent more.
+MOST_CONNECTORS = 100
 #: A StartTransaction that is not there so soon after the start was accepted is no matter yet.
 SOON_S = 0.5
 
 log = logging.getLogger("evsim.csms")
 
 
-class Station(OcppLink):
+class Station(
+    CoreCommands,
+    FirmwareCommands,
+    LocalListCommands,
+    ReservationCommands,
+    SecurityCommands,
+    SmartChargingCommands,
+    TriggerCommands,
+):
     """A connected charge point, as a central system commands it.
 
-    All methods raise RefusedError if the charge point says no, and what call() raises.
+    All methods raise RefusedError if the charge point says no, and what call() raises. What is
+    here is about transactions and keys; the feature profiles bring the rest.
 
     :param answer_timeout_s: for each answer.
-    :param transaction_timeout_s: for the StartTransaction or StopTransaction that must follow.
+    :param transaction_timeout_s: for the StartTransaction or StopTransaction that must follow, and
+        for other reports that are awaited.
+    :param watts_per_a: of a charge point that takes limits in watts only and does not measure.
+    :param sign: signs certificate requests; None refuses them.
     """
 
     def __init__(
@@ -49,22 +64,39 @@ class Station(OcppLink):
         rate: Rate,
         answer_timeout_s: float = 10.0,
         transaction_timeout_s: float = 10.0,
+        watts_per_a: float = 400.0,
+        sign: Signer | None = None,
         message_ids: Callable[[], object] = uuid.uuid4,
     ) -> None:
         super().__init__(
             charge_point_id,
             response_timeout=answer_timeout_s,
             rate=rate,
+            watts_per_a=watts_per_a,
+            sign=sign,
             message_ids=message_ids,
         )
         self.ledger = ledger
         self.transaction_timeout_s = transaction_timeout_s
         #: Transactions that have not been stopped, as recorded or as its meter values name them.
         self.running = set(ledger.open_transactions(charge_point_id)[-MOST_RUNNING:])
+        #: The last status of each connector that it has told over this connection.
+        self.statuses: dict[int, str] = {}
         self._started: asyncio.Future[int] | None = None
         self._start_asked: tuple[int, str] | None = None
         self._start_accepted_at_s = 0.0
         self._stopped = asyncio.Event()
+
+    def note_status(self, connector_id: int, status: str, error_code: str) -> None:
+        """Take note of a StatusNotification."""
+        if connector_id in self.statuses or len(self.statuses) < MOST_CONNECTORS:
+            self.statuses[connector_id] = status
+        self.note(
+            Action.status_notification,
+            connector_id=connector_id,
+            status=status,
+            error_code=error_code,
+        )
 
     def note_running(self, transaction_id: int) -> None:
         """Keep in mind that a transaction runs, unless it has invented too many."""
@@ -75,40 +107,34 @@ class Station(OcppLink):
         """Take note of a StartTransaction; remote_start() may have asked for it."""
         self.note_running(transaction_id)
         asked_for = self._start_asked == (connector_id, id_tag.lower())
+        self.note(
+            Action.start_transaction,
+            connector_id=connector_id,
+            id_tag=id_tag,
+            transaction_id=transaction_id,
+        )
         if asked_for and self._started is not None and not self._started.done():
             self._started.set_result(transaction_id)
 
-    def note_stopped(self, transaction_id: int) -> None:
+    def note_stopped(self, transaction_id: int, reason: str) -> None:
         """Take note of a StopTransaction."""
         self.running.discard(transaction_id)
+        self.note(Action.stop_transaction, transaction_id=transaction_id, reason=reason)
         self._stopped.set()
 
-    async def set_limit(self, limit_a: float, connector_id: int = 1) -> None:
-        """Limit the current, now and in transactions to come; RefusedError if it won't."""
-        schedule = {
-            "charging_rate_unit": ChargingRateUnitType.amps,
-            "charging_schedule_period": [{"start_period": 0, "limit": limit_a}],
-        }
-        profile = {
-            "charging_profile_id": 1,
-            "stack_level": 0,
-            "charging_profile_purpose": ChargingProfilePurposeType.tx_default_profile,
-            "charging_profile_kind": ChargingProfileKindType.relative,
-            "charging_schedule": schedule,
-        }
-        log.info("%s: limit %g A", self.id, limit_a)
-        answer = await self.call(call.SetChargingProfile(connector_id, profile))
-        if answer.status != ChargingProfileStatus.accepted:
-            raise RefusedError(f"the {limit_a:g} A limit was answered with {answer.status}")
+    async def remote_start(
+        self, id_tag: str, connector_id: int = 1, profile: Mapping[str, Any] | None = None
+    ) -> None:
+        """Start a transaction; RefusedError if it won't.
 
-    async def remote_start(self, id_tag: str, connector_id: int = 1) -> None:
-        """Start a transaction; RefusedError if it won't."""
+        :param profile: for this transaction; UserError unless OCPP allows it.
+        """
+        if profile is not None:
+            profile = checked_profile(profile, connector_id, at_start=True)
         self._started = asyncio.get_running_loop().create_future()
         self._start_asked = (connector_id, id_tag.lower())
         log.info("%s: start", self.id)
-        answer = await self.call(call.RemoteStartTransaction(id_tag, connector_id))
-        if answer.status != RemoteStartStopStatus.accepted:
-            raise RefusedError(f"the start was answered with {answer.status}")
+        await self.ask(call.RemoteStartTransaction(id_tag, connector_id, profile), "the start")
         self._start_accepted_at_s = asyncio.get_running_loop().time()
 
     async def started_transaction(self) -> int:
@@ -137,11 +163,9 @@ class Station(OcppLink):
     async def remote_stop(self, transaction_id: int) -> None:
         """Stop a transaction; RefusedError if it won't."""
         log.info("%s: stop transaction %d", self.id, transaction_id)
-        answer = await self.call(call.RemoteStopTransaction(transaction_id))
-        if answer.status != RemoteStartStopStatus.accepted:
-            raise RefusedError(
-                f"the stop of transaction {transaction_id} was answered with {answer.status}"
-            )
+        await self.ask(
+            call.RemoteStopTransaction(transaction_id), f"the stop of transaction {transaction_id}"
+        )
 
     async def stop_all_transactions(self) -> None:
         """Bring it to a known state: no transaction running."""
@@ -159,7 +183,10 @@ class Station(OcppLink):
 
     async def rotate_key(self) -> None:
         """Give it a new AuthorizationKey; RefusedError if it won't take it."""
-        key = secrets.token_bytes(KEY_BYTES[-1])
+        await self.give_key(secrets.token_bytes(KEY_BYTES[-1]))
+
+    async def give_key(self, key: bytes) -> None:
+        """Give it this AuthorizationKey, which opens from then on; RefusedError if it won't."""
         self.ledger.offer_key(self.id, digest(key))
         answer = await self.call(call.ChangeConfiguration("AuthorizationKey", key.hex()))
         if answer.status != ConfigurationStatus.accepted:
