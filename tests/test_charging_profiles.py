@@ -8,7 +8,12 @@ import pytest
 from ocpp.v16.enums import ChargingRateUnitType
 from profile_example import NOON, RULES, read, transaction, wire
 
-from evsim.charge_point.charging_profiles import ProfileError, ProfileRules, read_start_profile
+from evsim.charge_point.charging_profiles import (
+    ProfileError,
+    ProfileRules,
+    rate_unit_words,
+    read_start_profile,
+)
 from evsim.charger import PLANTS
 
 
@@ -115,3 +120,5 @@ def test_a_station_that_takes_one_unit_refuses_the_other(unit: str) -> None:
     read((0, 10), unit=unit, rules=rules)
     with pytest.raises(ProfileError, match=f"limits in {other} are not taken"):
         read((0, 10), unit=other, rules=rules)
+    assert rate_unit_words(rules.units) == {"A": "Current", "W": "Power"}[unit]
+    assert rate_unit_words(RULES.units) == "Current,Power"

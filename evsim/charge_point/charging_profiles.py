@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -44,6 +44,11 @@ _REPEAT_S = {RecurrencyKind.daily: _DAY_S, RecurrencyKind.weekly: 7 * _DAY_S}
 
 class ProfileError(ValueError):
     """A charging profile that must be refused; the text says why."""
+
+
+def rate_unit_words(units: Collection[ChargingRateUnitType]) -> str:
+    """Write units as the key ChargingScheduleAllowedChargingRateUnit has them."""
+    return ",".join(word for unit, word in RATE_UNIT_WORDS.items() if unit in units)
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,8 @@ def _prevailing(courses: Sequence[_Course], at_us: int) -> tuple[float | None, i
     for course in courses:
         if at_us >= course.until_us:
             course.move_to(at_us)
-        until_us = min(until_us, course.until_us)
+        if course.until_us < until_us:
+            until_us = course.until_us
         if course.limit_a is not None:
             return course.limit_a, until_us
     return None, until_us
@@ -175,15 +176,13 @@ class _Course:
 
     def move_to(self, at_us: int) -> None:
         """Find what it says at a moment, and until when."""
-        self.limit_a, until_us = None, self._valid_to_us
-        if at_us < self._valid_from_us:
-            until_us = self._valid_from_us
-        elif at_us < self._valid_to_us:
-            self.limit_a, until_us = self._follow(at_us)
-            until_us = min(until_us, self._valid_to_us)
+        if at_us >= self._valid_to_us:
+            self.limit_a, self.until_us = None, _NEVER_US
+        elif at_us < self._valid_from_us:
+            self.limit_a, self.until_us = None, self._valid_from_us
         else:
-            until_us = _NEVER_US
-        self.until_us = until_us
+            self.limit_a, until_us = self._follow(at_us)
+            self.until_us = min(until_us, self._valid_to_us)
 
     def _follow(self, at_us: int) -> tuple[float | None, int]:
         """Find what the schedule says, valid or not."""

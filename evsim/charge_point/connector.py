@@ -69,7 +69,7 @@ class Connector:
         self._took_at_s = self._loop.time()
         self.charger = ChargerControl(
             send,
-            plant.rated_max_a,
+            self._allowed_a(),
             now_s=self._loop.time(),
             follow_s=plant.hold_s + plant.reaction_s,
             wake_up_s=plant.wake_up_s[1],
@@ -117,10 +117,7 @@ class Connector:
 
     def apply_limit(self, *, again: bool) -> None:
         """Tell the charger the limit that the profiles give now, if it differs or `again`."""
-        limit_a = self.profiles.limit_a(self._now(), self.transaction)
-        if limit_a is None:
-            limit_a = self.plant.rated_max_a
-        if self.charger.set_limit(limit_a, again=again):
+        if self.charger.set_limit(self._allowed_a(), again=again):
             log.info("limit %d A", self.charger.limit.limit_a)
         self._update_status()
         if self._loop.time() + self._unchanged_for_s() < self._looks_at_s:
@@ -132,8 +129,13 @@ class Connector:
         self.profiles.end_transaction()
         self.apply_limit(again=False)
 
+    def _allowed_a(self) -> float:
+        limit_a = self.profiles.limit_a(self._now(), self.transaction)
+        return self.plant.rated_max_a if limit_a is None else limit_a
+
     async def follow_profiles(self) -> None:
-        """Apply the limit anew at each boundary of a schedule, for ever."""
+        """Apply the limit now and anew at each boundary of a schedule, for ever."""
+        self.apply_limit(again=False)
         while True:
             self._wake_up.clear()
             self._looks_at_s = self._loop.time() + self._unchanged_for_s()
