@@ -199,7 +199,6 @@ async def main(options: argparse.Namespace) -> None:
             hardware=options.hardware,
             configuration=options.configuration,
             meter_interval_s=options.meter_interval,
-            units=options.rate_units,
         )
         said = False
 

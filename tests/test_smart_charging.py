@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,14 @@ from typing import Any
 import pytest
 from ocpp.exceptions import PropertyConstraintViolationError
 from ocpp.v16 import call
-from ocpp.v16.enums import ChargingRateUnitType
 from profile_example import wire
 from test_cp import Bench, bench, play
 
 from cp import parse_arguments
 from evsim import virtual_time
-from evsim.charge_point.charging_profiles import ProfileRules
-from evsim.charge_point.connector import Connector
-from evsim.charge_point.features.smart_charging import SmartCharging, rate_units
-from evsim.charge_point.profile_store import ProfileStore
-from evsim.charger import PLANTS
+from evsim.charge_point.features.smart_charging import rate_units
 from evsim.clock import to_ocpp
 from evsim.frames import Frame, SetLimit, StopCharging
-from evsim.sqlite import IN_MEMORY, open_database
 
 DAY_S = 86_400
 
@@ -324,9 +317,13 @@ def test_the_log_says_the_limit_and_why_a_profile_is_rejected(
 # ── One unit only ────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("text", "units"), [("A", "A"), ("w", "W"), ("A,W", "AW"), ("W,A", "AW")])
-def test_the_units_come_from_the_command_line(text: str, units: str) -> None:
-    assert parse_arguments(["--rate-units", text]).rate_units == {*units}
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("A", "Current"), ("w", "Power"), ("A,W", "Current,Power"), ("W,A", "Current,Power")],
+)
+def test_the_units_come_from_the_command_line(text: str, words: str) -> None:
+    options = parse_arguments(["--rate-units", text])
+    assert options.configuration["ChargingScheduleAllowedChargingRateUnit"] == words
 
 
 @pytest.mark.parametrize("text", ["", "V", "A,", "A;W"])
@@ -336,30 +333,33 @@ def test_other_units_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(("own", "other"), [("A", "W"), ("W", "A")])
-def test_a_station_of_one_unit_refuses_the_other(own: str, other: str) -> None:
+def test_a_station_of_one_unit_says_so_and_refuses_the_other(
+    tmp_path: Path, own: str, other: str
+) -> None:
     async def test() -> None:
-        rules = ProfileRules(PLANTS["dc"], units=frozenset({ChargingRateUnitType(own)}))
-        database = open_database(IN_MEMORY, "")
-        now = virtual_time.clock()
-        connector = Connector(
-            1,
-            rules.plant,
-            ProfileStore(database, rules),
-            send=lambda _: None,
-            report=lambda *_: None,
-            now=now,
-        )
-        station = SmartCharging(connector, now=now, id_on_its_way_s=3)
-        put_in = {unit: wire((0, 8000), unit=unit) for unit in (own, other)}
-        assert (await station.on_set_charging_profile(1, put_in[own])).status == "Accepted"
-        assert (await station.on_set_charging_profile(1, put_in[other])).status == "Rejected"
-        other_unit = ChargingRateUnitType(other)
-        assert station.on_get_composite_schedule(1, 60, other_unit).status == "Rejected"
-        schedule: Any = station.on_get_composite_schedule(1, 60).charging_schedule
-        assert schedule["charging_rate_unit"] == own
-        limit = 8000 if own == "W" else 150
-        assert schedule["charging_schedule_period"] == [{"start_period": 0, "limit": limit}]
-        database.close()
+        words = {"A": "Current", "W": "Power"}[own]
+        key = "ChargingScheduleAllowedChargingRateUnit"
+        async with bench(tmp_path, configuration={key: words}) as it:
+            await it.connect()
+            (said,) = (await it.central.call(call.GetConfiguration([key]))).configuration_key
+            assert (said["value"], said["readonly"]) == (words, True)
+            assert await put(it, wire((0, 8000), unit=own)) == "Accepted"
+            assert await put(it, wire((0, 8000), unit=other)) == "Rejected"
+            assert (await composite(it, 60, charging_rate_unit=other)).status == "Rejected"
+            answer = await composite(it, 60)
+            assert answer.charging_schedule["charging_rate_unit"] == own
+            assert await limits(it, 60) == [(0, 8000 if own == "W" else 150)]
+            assert it.node.sent[-1][1] == SetLimit(20 if own == "W" else 8000)
 
-    run: Awaitable[None] = test()
-    play(run)
+    play(test())
+
+
+def test_a_station_that_takes_no_unit_refuses_all(tmp_path: Path) -> None:
+    async def test() -> None:
+        key = "ChargingScheduleAllowedChargingRateUnit"
+        async with bench(tmp_path, configuration={key: ""}) as it:
+            await it.connect()
+            assert await put(it, wire((0, 16))) == "Rejected"
+            assert (await composite(it, 60)).status == "Rejected"
+
+    play(test())

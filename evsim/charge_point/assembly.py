@@ -16,7 +16,6 @@ from ocpp.v16.enums import (
     AvailabilityStatus,
     ChargePointErrorCode,
     ChargePointStatus,
-    ChargingRateUnitType,
     MessageTrigger,
     Reason,
 )
@@ -25,7 +24,7 @@ from evsim.can_node import CanNode
 from evsim.charge_point.authorization import Authorizer
 from evsim.charge_point.authorization_cache import AuthorizationCache
 from evsim.charge_point.charging import Charging
-from evsim.charge_point.charging_profiles import RATE_UNITS, ProfileRules
+from evsim.charge_point.charging_profiles import RATE_UNIT_KEY, ProfileRules, rate_units_of
 from evsim.charge_point.configuration import Configuration
 from evsim.charge_point.connector import Connector
 from evsim.charge_point.connector_status import Fault
@@ -68,7 +67,6 @@ class Assembly(SessionLink):
 
     :param configuration: values of configuration keys until the central system changes them.
     :param meter_interval_s: between samples; unlike MeterValueSampleInterval, any number.
-    :param units: that the limits of charging profiles may have.
     """
 
     made_by: ClassVar[str]
@@ -85,7 +83,6 @@ class Assembly(SessionLink):
         hardware: Hardware = USUAL,
         configuration: Mapping[str, str] | None = None,
         meter_interval_s: float = 1.0,
-        units: frozenset[ChargingRateUnitType] = RATE_UNITS,
         now: Clock = utc_now,
         message_ids: Callable[[], object] = uuid4,
     ) -> None:
@@ -107,6 +104,7 @@ class Assembly(SessionLink):
         self.delivery = Delivery(
             ledger, self.configuration, self.call, self._on_start_answered, self._on_id_tag_info
         )
+        units = rate_units_of(self.configuration.words(RATE_UNIT_KEY))
         self.connector = Connector(
             CONNECTOR,
             plant,

@@ -29,7 +29,8 @@ from evsim.clock import from_ocpp
 MAX_STACK_LEVEL = 10
 MAX_PERIODS = 100
 MAX_PROFILES = 20
-#: Unit of a limit -> its word in the key ChargingScheduleAllowedChargingRateUnit.
+#: The key that names the units of limits that are taken, and the word for each unit.
+RATE_UNIT_KEY = "ChargingScheduleAllowedChargingRateUnit"
 RATE_UNIT_WORDS = {ChargingRateUnitType.amps: "Current", ChargingRateUnitType.watts: "Power"}
 RATE_UNITS = frozenset(RATE_UNIT_WORDS)
 #: Ten years: nothing in a schedule is taken to last longer.
@@ -47,8 +48,13 @@ class ProfileError(ValueError):
 
 
 def rate_unit_words(units: Collection[ChargingRateUnitType]) -> str:
-    """Write units as the key ChargingScheduleAllowedChargingRateUnit has them."""
+    """Write units as RATE_UNIT_KEY has them."""
     return ",".join(word for unit, word in RATE_UNIT_WORDS.items() if unit in units)
+
+
+def rate_units_of(words: Collection[str]) -> frozenset[ChargingRateUnitType]:
+    """Read the words that RATE_UNIT_KEY has."""
+    return frozenset(unit for unit, word in RATE_UNIT_WORDS.items() if word in words)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evsim import console
 from evsim.bus import add_bus_arguments
-from evsim.charge_point.charging_profiles import RATE_UNITS
+from evsim.charge_point.charging_profiles import RATE_UNIT_KEY, RATE_UNITS, rate_unit_words
 from evsim.charge_point.credentials import add_security_arguments
 from evsim.charge_point.features.smart_charging import rate_units
 from evsim.charge_point.hardware import Cable, Hardware
@@ -109,7 +109,11 @@ def _finish(parser: argparse.ArgumentParser, arguments: list[str] | None) -> arg
     )
     # Samples may come faster than that key can say.
     interval_s = str(math.ceil(options.meter_interval))
-    options.configuration = {"MeterValueSampleInterval": interval_s, **dict(options.config)}
+    options.configuration = {
+        "MeterValueSampleInterval": interval_s,
+        RATE_UNIT_KEY: rate_unit_words(options.rate_units),
+        **dict(options.config),
+    }
     return options
 
 

@@ -111,7 +111,7 @@ class SmartCharging:
         Connector 0 is the grid connection: what it must be ready for is what the connectors may
         draw together, here the only one, whether or not it is charging now.
         """
-        unit = charging_rate_unit or min(self.rules.units)
+        unit = charging_rate_unit or min(self.rules.units, default=ChargingRateUnitType.amps)
         refusal = ""
         if connector_id not in (0, self.connector.number):
             refusal = f"there is no connector {connector_id}"
