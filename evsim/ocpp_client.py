@@ -77,21 +77,23 @@ async def keep_connected(
     *,
     back_off: BackOff = BackOff(),
     rng: np.random.Generator,
+    on_failure: Callable[[Exception], None] = lambda _: None,
 ) -> None:
     """Connect and `talk` until that connection closes; again and again, for ever.
 
     `endpoint` is asked before each attempt, so that keys and profiles can change. Each kind of
-    failure is logged once, until a connection succeeds.
+    failure is logged once, until a connection succeeds, and `on_failure` told of it as often.
     """
     loop = asyncio.get_running_loop()
     wait_s = back_off.first_s
     to = endpoint()
     said = ""
 
-    def say(text: str) -> None:
+    def say(text: str, error: Exception) -> None:
         nonlocal said
         if text != said:
             log.warning("no connection to %s: %s; trying on", to.url, text)
+            on_failure(error)
         said = text
 
     while True:
@@ -115,7 +117,7 @@ async def keep_connected(
                 await talk(connection)
             log.warning("the connection to %s is lost; connecting again", to.url)
         except (OSError, TimeoutError, WebSocketException) as error:
-            say(_explain(error))
+            say(_explain(error), error)
         if loop.time() - began_s >= back_off.stable_s:
             wait_s = back_off.first_s
         await asyncio.sleep(wait_s * rng.uniform(0.5, 1.0))
@@ -123,7 +125,7 @@ async def keep_connected(
         try:
             to = endpoint()
         except UserError as error:  # a certificate is being replaced, say: as before, then
-            say(str(error))
+            say(str(error), error)
 
 
 _REFUSALS = {

@@ -178,17 +178,22 @@ def server_context(profile: int, certificate: Path, key: Path, ca: Path | None) 
 
 
 def client_context(
-    profile: int, ca: Path | None, certificate: Path | None, key: Path | None
+    profile: int, ca: Path | None, certificate: Path | None, key: Path | None, trusted: str = ""
 ) -> ssl.SSLContext:
-    """Make a charge point's TLS context; without `ca` the system's authorities are trusted.
+    """Make a charge point's TLS context.
+
+    :param ca: a file with the authorities to trust.
+    :param trusted: more of them, in PEM form; with neither, the system's authorities are trusted.
 
     Raises SecurityError with one line.
     """
     context = _hardened(ssl.PROTOCOL_TLS_CLIENT)
-    if ca is None:
+    if ca is None and not trusted:
         context.load_default_certs()
-    else:
+    if ca is not None:
         _trust(context, ca)
+    if trusted:
+        context.load_verify_locations(cadata=trusted)
     if profile == 3:
         if certificate is None or key is None:
             raise SecurityError("security profile 3 needs --cert and --private-key")

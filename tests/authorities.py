@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 from evsim.virtual_time import EPOCH
@@ -31,6 +32,10 @@ def name(common_name: str, organisation: str | None = None) -> x509.Name:
     if organisation is not None:
         attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation))
     return x509.Name(attributes)
+
+
+def key_pem(key: Key) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def pem(certificate: x509.Certificate) -> str:
@@ -71,8 +76,12 @@ class Authority:
         start: datetime = YEARS_AGO,
         end: datetime = LATER,
         purpose: x509.ObjectIdentifier | None = None,
+        address: str | None = None,
     ) -> x509.Certificate:
         builder = _builder(subject, self.subject, public_key, start, end)
+        if address is not None:
+            names = [x509.IPAddress(ipaddress.ip_address(address))]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         if purpose is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         return builder.sign(self.key, hashes.SHA256())

@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import logging
 import ssl
+import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ocpp.v16.enums import CertificateUse
+
+from evsim.charge_point.certificate_store import CertificateStore
 from evsim.charge_point.configuration import Access, Key
+from evsim.charge_point.features.certificates import trust_file
 from evsim.charge_point.ledger import Ledger
+from evsim.clock import Clock, utc_now
 from evsim.ocpp_client import Endpoint, endpoint_url
 from evsim.security import (
     PROFILES,
@@ -29,6 +35,8 @@ SECURITY_PROFILE = "SecurityProfile"
 #: The digest of the key in --key-file that the central system's key has replaced: a new key in
 #: that file counts again.
 REPLACED_KEY = "ReplacedKey"
+#: The digest of the --ca file that is among the installed certificates.
+INSTALLED_CA = "InstalledCa"
 
 log = logging.getLogger("evsim.charge_point")
 
@@ -52,10 +60,21 @@ class Credentials:
     Raises SecurityError for options that do not go together.
     """
 
-    def __init__(self, charge_point_id: str, options: argparse.Namespace, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        charge_point_id: str,
+        options: argparse.Namespace,
+        ledger: Ledger,
+        now: Clock = utc_now,
+    ) -> None:
         self._id = charge_point_id
         self._ledger = ledger
         self._options = options
+        self._now = now
+        #: Those that the central system installed count too, and its certificate for us before
+        #: that in --cert.
+        self.certificates = CertificateStore(ledger.database)
+        self._ca_is_installed = self._install_ca()
         secure = options.secure_url or options.url.replace("ws://", "wss://", 1)
         self._url = endpoint_url(options.url, charge_point_id)
         self._secure_url = endpoint_url(secure, charge_point_id)
@@ -125,7 +144,33 @@ class Credentials:
 
     def _tls(self, profile: int) -> ssl.SSLContext:
         options = self._options
-        return client_context(profile, options.ca, options.cert, options.private_key)
+        trusted = "".join(self.certificates.roots(CertificateUse.central_system_root_certificate))
+        if self._ca_is_installed and not trusted:
+            raise SecurityError("the central system has deleted its last root certificate")
+        with tempfile.TemporaryDirectory() as directory:
+            own = self.certificates.write_own(Path(directory), self._now())
+            certificate, key = own or (options.cert, options.private_key)
+            ca = None if self._ca_is_installed else options.ca
+            return client_context(profile, ca, certificate, key, trusted)
+
+    def _install_ca(self) -> bool:
+        """Install what is in --ca, unless that was done before; False if it can't be.
+
+        Once it is installed, it is the central system that says how long it is trusted.
+        """
+        path: Path | None = self._options.ca
+        try:
+            content = path.read_bytes() if path is not None else b""
+        except OSError:
+            content = b""  # told when it is needed
+        if path is None or not content:
+            return False
+        mark = digest(content).hex()
+        if self._ledger.setting(INSTALLED_CA) != mark:
+            if not trust_file(self.certificates, path, self._now):
+                return False
+            self._ledger.set_setting(INSTALLED_CA, mark)
+        return True
 
     def _check(self, profile: int) -> None:
         """Raise SecurityError if something is missing for `profile`."""
