@@ -173,7 +173,8 @@ class Bench:
 async def bench(state: Path, now: Clock | None = None) -> AsyncIterator[Bench]:
     """Run a charge point; what it keeps in `state` is there for the next one."""
     made = Bench(state, now or virtual_time.clock())
-    running = [asyncio.create_task(service) for service in made.maintenance.services()]
+    services = (*made.maintenance.services(), made.maintenance.remember_log())
+    running = [asyncio.create_task(service) for service in services]
     try:
         yield made
     finally:
