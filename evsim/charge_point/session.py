@@ -55,6 +55,7 @@ class SessionLink(OcppLink):
         super().__init__(charge_point_id, rate=MESSAGE_RATE, message_ids=message_ids)
         self.now = now
         self.accepted = False
+        self._booted = asyncio.Event()
         self.vendor = vendor
         self.model = model
         self.firmware_version: str | None = None
@@ -88,6 +89,7 @@ class SessionLink(OcppLink):
     def go_down(self) -> None:
         """Forget that the central system has accepted us; there is no session until come_up()."""
         self.accepted = False
+        self._booted.clear()
         self._up = asyncio.Event()
 
     def come_up(self) -> None:
@@ -145,8 +147,9 @@ class SessionLink(OcppLink):
     async def _session(self) -> None:
         while not self.accepted:
             wait_s = await self.boot()
-            if not self.accepted:
-                await asyncio.sleep(wait_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):  # or until one that was asked for is accepted
+                    await self._booted.wait()
         self._to_report = asyncio.Queue()
         for connector_id in sorted(self._statuses):
             self._to_report.put_nowait(self._statuses[connector_id])
@@ -174,6 +177,7 @@ class SessionLink(OcppLink):
             interval_s = float(min(answer.interval, LONGEST_INTERVAL_S))
         if answer is not None and answer.status == RegistrationStatus.accepted:
             self.accepted = True
+            self._booted.set()
             self.heartbeat_s = interval_s or HEARTBEAT_S
             return 0.0
         self.silent = answer is not None and answer.status == RegistrationStatus.rejected
