@@ -261,7 +261,8 @@ class Charging:
         self._delivery.wake()
         if at_begin is not None:
             at_begin()
-        await transaction.wait_for_id(ANSWER_S)  # without it, the charging goes on offline
+        # Without it, the charging goes on offline.
+        await transaction.wait_for_id(ANSWER_S if self._online() is not None else 0.0)
         if not transaction.stop.done():
             await self._deliver(transaction)
 
@@ -378,7 +379,7 @@ class Charging:
             self._ledger.end(
                 old.local_id,
                 reason=Reason.power_loss,
-                register_wh=self._ledger.register_wh,
+                register_wh=self.connector.read_meter_wh(),
                 at=self._now(),
             )
         self._delivery.wake()
