@@ -251,7 +251,9 @@ class Assembly(SessionLink):
     def _show_service(self) -> None:
         out = CONNECTOR in self._out_of_service or self._installing
         self.connector.change(inoperative=out)
-        self.report_status(0, self._own_status())
+        told = self._statuses.get(0)
+        if told is None or told.status != self._own_status():
+            self.report_status(0, self._own_status())
 
     @contextlib.asynccontextmanager
     async def _out_of_use(self) -> AsyncIterator[None]:
