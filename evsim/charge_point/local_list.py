@@ -49,7 +49,9 @@ class LocalList:
     @property
     def is_enabled(self) -> bool:
         """Whether the list is used at all."""
-        return self._configuration.flag("LocalAuthListEnabled")
+        profiles = self._configuration.words("SupportedFeatureProfiles")
+        enabled = self._configuration.flag("LocalAuthListEnabled")
+        return enabled and "LocalAuthListManagement" in profiles
 
     @property
     def version(self) -> int:

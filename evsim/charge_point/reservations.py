@@ -142,6 +142,8 @@ class Reservations:
         parent_id_tag: str | None,
     ) -> Reservation:
         """Give the reservation that is asked for; ValueError says why it can't be."""
+        if "Reservation" not in self._configuration.words("SupportedFeatureProfiles"):
+            raise ValueError("SupportedFeatureProfiles has no Reservation")
         if reservation_id not in RESERVATION_IDS:
             raise ValueError("its id is beyond 64 bits")
         if connector_id != ANY and connector_id not in self._connectors:
