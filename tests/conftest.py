@@ -6,6 +6,7 @@ Fixtures:
     start_script    start_script("charger_module.py", "--plant", "ideal") -> Script; all scripts of
                     one test are on its `can_channel`, and all are ended with the test
     free_port       a TCP port of 127.0.0.1 that was free a moment ago
+    pki             a directory with certificates and keys of 127.0.0.1, CP_1 and CP_2
 
 Types for annotations: `from conftest import Script, StartScript`.
 """
@@ -258,3 +259,20 @@ def no_can_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cal
             monkeypatch.setenv(key, value)
 
     return configure
+
+
+def make_certificates(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Let `python -m evsim.certificates` fill a directory."""
+    command = [sys.executable, "-m", "evsim.certificates", str(directory), *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=READY_S
+    )
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates and keys of 127.0.0.1, CP_1 and CP_2, by the real command."""
+    directory = tmp_path_factory.mktemp("pki") / "made"
+    made = make_certificates(directory, "--charge-point", "CP_1", "--charge-point", "CP_2")
+    assert made.returncode == 0, made.stderr
+    return directory

@@ -18,8 +18,6 @@ import signal
 import socket
 import sqlite3
 import ssl
-import subprocess
-import sys
 import warnings
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing
@@ -28,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import ROOT, Script, StartScript
+from conftest import ROOT, Script, StartScript, make_certificates
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -84,22 +82,6 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 
 # ── Certificates and keys ────────────────────────────────────────────────────────────────────
-
-
-def make_certificates(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "evsim.certificates", str(directory), *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SOON_S
-    )
-
-
-@pytest.fixture(scope="session")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificates and keys of 127.0.0.1, CP_1 and CP_2, by the real command."""
-    directory = tmp_path_factory.mktemp("pki") / "made"
-    made = make_certificates(directory, "--charge-point", "CP_1", "--charge-point", "CP_2")
-    assert made.returncode == 0, made.stderr
-    return directory
 
 
 @pytest.fixture(scope="session")
@@ -261,18 +243,27 @@ def test_the_base_scenario_over_each_profile(
 
 
 @asynccontextmanager
-async def central_system(
+async def served(
     db: Path, profile: int, pki: Path, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[tuple[int, Ledger]]:
-    """Listen as csms.py does, with the keys of `pki`; give the port and the ledger."""
+) -> AsyncIterator[tuple[int, csms.CentralSystem]]:
+    """Listen as csms.py does, with the keys of `pki`; give the port and the central system."""
     if tls is None and uses_tls(profile):
         tls = server_context(profile, pki / "csms.pem", pki / "csms.key", pki / "ca.pem")
     with closing(Ledger(db)) as ledger:
         ledger.issue_keys({name: digest(key_of(pki, name)) for name in ("CP_1", "CP_2")})
-        talk = csms.CentralSystem(ledger, cycles=0).talk
-        ocpp_server = OcppServer(talk, Admission(profile, ledger), tls)
+        central = csms.CentralSystem(ledger, cycles=0)
+        ocpp_server = OcppServer(central.talk, Admission(profile, ledger), tls)
         async with ocpp_server.listen("127.0.0.1", 0) as listening:
-            yield next(iter(listening.sockets)).getsockname()[1], ledger
+            yield next(iter(listening.sockets)).getsockname()[1], central
+
+
+@asynccontextmanager
+async def central_system(
+    db: Path, profile: int, pki: Path, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[int, Ledger]]:
+    """Do the same, and give the port and the ledger."""
+    async with served(db, profile, pki, tls) as (port, central):
+        yield port, central.ledger
 
 
 class Answer(NamedTuple):
