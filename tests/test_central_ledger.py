@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ def test_ids_are_never_used_twice(ledger: Ledger, tmp_path: Path) -> None:
     second = again.start_transaction("CP_1", 1, "TAG", "2026-01-01T00:00:01Z", 0)
     again.close()
     assert second > first > 0
+
+
+def test_reservation_ids_are_never_used_twice(ledger: Ledger, tmp_path: Path) -> None:
+    reservation = ("CP_1", 1, "TAG", "2026-01-01T00:00:00Z")
+    ids = [ledger.new_reservation(*reservation) for _ in range(2)]
+    with closing(Ledger(tmp_path / "csms.sqlite")) as again:
+        ids.append(again.new_reservation(*reservation))
+    assert len(set(ids)) == 3
 
 
 def test_a_repeated_start_gets_the_id_it_had(ledger: Ledger) -> None:

@@ -45,6 +45,13 @@ CREATE TABLE IF NOT EXISTS transactions (
 );
 CREATE INDEX IF NOT EXISTS open_transactions ON transactions (charge_point_id)
     WHERE stopped_at IS NULL;
+CREATE TABLE IF NOT EXISTS reservations (
+    reservation_id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: that would replace one
+    charge_point_id TEXT NOT NULL,
+    connector_id INTEGER NOT NULL,
+    id_tag TEXT NOT NULL,
+    expires_at TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS meter_values (
     charge_point_id TEXT NOT NULL,
     connector_id INTEGER NOT NULL,
@@ -237,6 +244,18 @@ class Ledger:
                 for value in values
             ),
         )
+
+    def new_reservation(
+        self, charge_point_id: str, connector_id: int, id_tag: str, expires_at: str
+    ) -> int:
+        """Record a reservation that is about to be asked for, and give its id."""
+        row = self._database.write(
+            "INSERT INTO reservations (charge_point_id, connector_id, id_tag, expires_at)"
+            " VALUES (?, ?, ?, ?)",
+            (charge_point_id, connector_id, id_tag, expires_at),
+        )
+        assert row.lastrowid is not None
+        return row.lastrowid
 
     def transactions(self, charge_point_id: str) -> list[RecordedTransaction]:
         """Give a charge point's transactions in the order of their ids."""

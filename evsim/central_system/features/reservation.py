@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from ocpp.v16 import call, call_result
 
 from evsim.central_system.features.asking import Asking
+from evsim.central_system.ledger import Ledger
 from evsim.clock import to_ocpp
 
 
 class ReservationCommands(Asking):
     """What a central system asks about reservations."""
 
+    ledger: Ledger
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._reservation_ids: Iterator[int] = itertools.count(1)
         self.last_reservation_id = 0
 
     async def reserve(
@@ -31,10 +31,13 @@ class ReservationCommands(Asking):
     ) -> call_result.ReserveNow:
         """Keep a connector, 0 for any, for a tag and those with the same parent until `expiry`.
 
-        A reservation of the same id is replaced; self.last_reservation_id tells the one chosen.
+        A reservation of the same id is replaced; without one it gets an id that no other has had,
+        and self.last_reservation_id tells it.
         """
         if reservation_id is None:
-            reservation_id = next(self._reservation_ids)
+            reservation_id = self.ledger.new_reservation(
+                self.id, connector_id, id_tag, to_ocpp(expiry)
+            )
         self.last_reservation_id = reservation_id
         answer: call_result.ReserveNow = await self.ask(
             call.ReserveNow(connector_id, to_ocpp(expiry), id_tag, reservation_id, parent_id_tag),
