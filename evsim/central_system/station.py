@@ -186,9 +186,15 @@ class Station(
         await self.give_key(secrets.token_bytes(KEY_BYTES[-1]))
 
     async def give_key(self, key: bytes) -> None:
-        """Give it this AuthorizationKey, which opens from then on; RefusedError if it won't."""
+        """Give it this AuthorizationKey, which opens from then on; RefusedError if it won't.
+
+        With RebootRequired both keys open until it comes with the new one.
+        """
         self.ledger.offer_key(self.id, digest(key))
         answer = await self.call(call.ChangeConfiguration("AuthorizationKey", key.hex()))
+        if answer.status == ConfigurationStatus.reboot_required:
+            log.info("%s: has a new AuthorizationKey, for when it has been reset", self.id)
+            return
         if answer.status != ConfigurationStatus.accepted:
             self.ledger.withdraw_key(self.id)
             raise RefusedError(f"the new AuthorizationKey was answered with {answer.status}")
@@ -197,7 +203,10 @@ class Station(
 
     async def raise_security_profile(self, profile: int) -> None:
         """Let it connect with a higher security profile; RefusedError if it won't."""
-        answer = await self.call(call.ChangeConfiguration("SecurityProfile", str(profile)))
-        if answer.status != ConfigurationStatus.accepted:
-            raise RefusedError(f"security profile {profile} was answered with {answer.status}")
+        await self.ask(
+            call.ChangeConfiguration("SecurityProfile", str(profile)),
+            f"security profile {profile}",
+            ConfigurationStatus.accepted,
+            ConfigurationStatus.reboot_required,
+        )
         log.info("%s: goes over to security profile %d", self.id, profile)
