@@ -216,7 +216,12 @@ async def main(options: argparse.Namespace) -> None:
             await charge_point.run(
                 Prompt("cp", verbs(charge_point)).run(),
                 charge_point.maintenance.remember_log(),
-                keep_connected(credentials.endpoint, talk, rng=np.random.default_rng()),
+                keep_connected(
+                    charge_point.endpoint,
+                    talk,
+                    rng=np.random.default_rng(),
+                    on_failure=charge_point.maintenance.on_no_connection,
+                ),
                 node.watch(),
                 recording.watch(),
             )

@@ -39,11 +39,15 @@ class BackOff:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where and how to connect."""
+    """Where and how to connect.
+
+    :param ping_interval_s: between WebSocket pings; None for none.
+    """
 
     url: str
     authorization: str | None = None
     tls: ssl.SSLContext | None = None
+    ping_interval_s: float | None = PING_INTERVAL_S
 
 
 def endpoint_url(url: str, charge_point_id: str) -> str:
@@ -109,7 +113,7 @@ async def keep_connected(
                 compression=None,
                 max_size=LARGEST_MESSAGE_BYTES,
                 open_timeout=OPEN_TIMEOUT_S,
-                ping_interval=PING_INTERVAL_S,
+                ping_interval=to.ping_interval_s,
             ) as connection:
                 if connection.subprotocol != SUBPROTOCOL:
                     raise NegotiationError(f"it does not speak {SUBPROTOCOL}")

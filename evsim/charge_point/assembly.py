@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -47,6 +48,7 @@ from evsim.charger import Plant
 from evsim.clock import Clock, utc_now
 from evsim.errors import UserError
 from evsim.network_faults import abort
+from evsim.ocpp_client import Endpoint
 
 #: The only connector.
 CONNECTOR = 1
@@ -97,6 +99,7 @@ class Assembly(SessionLink):
         self.hardware = hardware
         self.configuration = Configuration(ledger.database, initial=configuration)
         self.configuration.provide(self.heartbeat_key())
+        self._credentials = credentials
         if credentials is not None:
             for key in credentials.configuration_keys():
                 self.configuration.provide(key)
@@ -192,6 +195,12 @@ class Assembly(SessionLink):
     def _note_new_credentials(self) -> None:
         self.maintenance.events.note(SecurityEvent.reconfiguration_of_security_parameters)
         self._connect_anew = True
+
+    def endpoint(self) -> Endpoint:
+        """Say where and how to connect now. Only for one that has credentials."""
+        assert self._credentials is not None
+        ping_s = self.configuration.number("WebSocketPingInterval")
+        return dataclasses.replace(self._credentials.endpoint(), ping_interval_s=ping_s or None)
 
     async def use_new_credentials(self) -> None:
         """Connect anew if the central system has changed what we prove ourselves with."""
