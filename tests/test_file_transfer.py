@@ -261,6 +261,13 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "real").iterdir()] == ["a"]
 
 
+@pytest.mark.parametrize("dots", ["..", "%2e%2e", "..%2F"])
+def test_no_way_leads_back_up(tmp_path: Path, dots: str) -> None:
+    (tmp_path / "a").write_text("text")
+    url = f"{tmp_path.as_uri()}/{dots}/{tmp_path.name}/a"
+    assert "without '..'" in str(failure(download(url)))
+
+
 def test_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     assert "not a regular file" in str(failure(download((tmp_path / "fifo").as_uri())))

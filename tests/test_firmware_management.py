@@ -385,6 +385,22 @@ def test_what_is_put_in_offline_arrives_after_the_reconnect_in_order(tmp_path: P
     play(test())
 
 
+def test_what_was_under_way_when_the_connection_was_lost_is_sent_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            disconnect = await it.connect()
+            it.central.answer_delay_s = 3
+            it.outbox.put(call.DiagnosticsStatusNotification("Uploading"))  # type: ignore[arg-type]
+            await asyncio.sleep(1)
+            await disconnect()
+            await asyncio.sleep(1)
+            await it.connect()
+            await it.outbox.all_sent()
+            assert it.central.statuses(DIAGNOSTICS) == ["Uploading"] * 2
+
+    play(test())
+
+
 def test_an_outbox_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evsim.charge_point.outbox.MOST_WAITING", 3)
 
