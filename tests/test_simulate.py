@@ -20,7 +20,7 @@ from evsim.anomalies.base import Severity
 from evsim.errors import UserError
 from evsim.lab.many_runs import RUNS, alone_in, clear, missing_runs
 from evsim.lab.run_spec import FLEET, RunSpec
-from evsim.lab.suite import benchmark, example
+from evsim.lab.suite import benchmark, benign, example, purpose
 from simulate import simulate
 
 SHORT = RunSpec(seed=7, duration_s=360, anomaly="can_drift", benign="solar_surplus")
@@ -154,6 +154,24 @@ def test_the_benchmark_is_balanced() -> None:
         assert {spec.charge_points for spec in of_it} == {FLEET if anomaly.fleet else 1}
     assert len([spec for spec in runs.values() if spec.anomaly is None]) == 2 * 8 * 4
     assert all(spec.duration_s == 1200 for spec in runs.values())
+
+
+def test_the_benign_suite_has_each_behaviour_for_hours_and_seeds_of_its_own() -> None:
+    runs = benign(3)
+    for group in range(1, 4):
+        of_it = [spec for spec in runs.values() if spec.seed // 1000 == group]
+        assert sum(spec.duration_s for spec in of_it) >= 200 * 3600
+        assert {(spec.plant, spec.benign) for spec in of_it} == {
+            (plant, name) for plant in ("ideal", "dc", "dc_slow", "ac") for name in BENIGN
+        }
+    assert all(spec.anomaly is None for spec in runs.values())
+    assert not runs.keys() & benchmark(3).keys()
+
+
+def test_groups_of_seeds_have_purposes() -> None:
+    assert [purpose(seed) for seed in (1, 1999, 2000, 3271, 7000)] == [
+        "train", "train", "validation", "test", "test",
+    ]  # fmt: skip
 
 
 def test_the_example_has_each_entry_once() -> None:

@@ -61,14 +61,16 @@ def parse_arguments(
     what.add_argument(
         "--suite",
         metavar="NAME",
-        help="make a whole data set: example (28 runs) or benchmark (272 for each group of seeds)",
+        help="make a whole data set: example (28 runs), benchmark (272 for each group of seeds) or "
+        "benign (208 h for each group, no anomaly)",
     )
     what.add_argument(
         "--seeds",
         type=console.at_least_one,
         metavar="N",
-        default=2,
-        help="groups of seeds in the benchmark (default: %(default)s)",
+        default=3,
+        help="groups of seeds in the benchmark: to train, to validate, to test with (default: "
+        "%(default)s)",
     )
 
     how = parser.add_argument_group("the test bench")

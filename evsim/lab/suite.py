@@ -17,6 +17,18 @@ RUN_S = 1200.0
 #: A run's seed is group * SEEDS_PER_GROUP + its number: who trains, validates and tests on
 #: different groups never sees the same randomness twice.
 SEEDS_PER_GROUP = 1000
+#: What the groups of seeds are for, from group 1 on; further groups test too.
+PURPOSES = ("train", "validation", "test")
+#: The benign suite: 8 families on 4 plants, in each group 208 hours, with seeds that the benchmark
+#: does not have.
+LONG_RUN_S = 6.5 * 3600
+FIRST_LONG_RUN = 500
+
+
+def purpose(seed: int) -> str:
+    """Say what a run is for, by its seed: train, validation or test."""
+    group = max(1, seed // SEEDS_PER_GROUP)
+    return PURPOSES[min(group, len(PURPOSES)) - 1]
 
 
 def benchmark(groups: int) -> dict[str, RunSpec]:
@@ -51,6 +63,18 @@ def _one_of_each(group: int) -> Iterator[RunSpec]:
             yield RunSpec(duration_s=RUN_S, plant=plant, benign=name)
 
 
+def benign(groups: int) -> dict[str, RunSpec]:
+    """Give long runs without an anomaly, named as the benchmark's: false alarms are rare."""
+    runs: dict[str, RunSpec] = {}
+    for group in range(1, groups + 1):
+        kinds = [(plant, name) for plant in PLANTS for name in BENIGN]
+        for number, (plant, name) in enumerate(kinds, FIRST_LONG_RUN):
+            seed = group * SEEDS_PER_GROUP + number
+            spec = RunSpec(seed=seed, duration_s=LONG_RUN_S, plant=plant, benign=name)
+            runs[f"run_{seed}"] = spec
+    return runs
+
+
 def example(_: int) -> dict[str, RunSpec]:
     """Give one run of each entry of the catalogue, on the default plant."""
     return {
@@ -60,7 +84,7 @@ def example(_: int) -> dict[str, RunSpec]:
     }
 
 
-SUITES = MappingProxyType({"example": example, "benchmark": benchmark})
+SUITES = MappingProxyType({"example": example, "benchmark": benchmark, "benign": benign})
 
 
 def suite_named(name: str, groups: int) -> Mapping[str, RunSpec]:
