@@ -99,6 +99,9 @@ def test_a_set_is_scored_by_groups_of_seeds(small_set: Path, tmp_path: Path) -> 
     assert figures["combined"]["episodes"] == 1
     assert figures["combined"]["false_alarms_per_benign_hour"] == 0
     assert figures["combined"]["benign_hours"] == pytest.approx(400 / 3600, abs=1e-3)
+    assert figures["combined"]["vus_pr"] > 0.5
+    assert figures["combined"]["range_f1"] > figures["always_on"]["range_f1"] > 0
+    assert figures["combined"]["us_per_event"] > 0
     assert figures["always_on"]["recall"] == 1
     assert figures["always_on"]["false_alarms_per_benign_hour"] == pytest.approx(9, abs=0.1)
     page = (tmp_path / "s" / "report.md").read_text("utf-8")

@@ -69,7 +69,7 @@ class MeterConsistency(Detector):
             self._compare(event.time_s, values.read_s, values.current_a)
 
     def _compare(self, time_s: float, read_s: float, meter_a: float) -> None:
-        known = [a for at_s, a in self._can.at(time_s) if read_s - NEAR_S <= at_s <= read_s]
+        known = self._can.between(read_s - NEAR_S, min(read_s, time_s))
         if not known:
             return  # too old, or the bus was silent
         off_a = max(min(known) - meter_a, meter_a - max(known), 0.0)

@@ -28,6 +28,19 @@ class Window(Generic[T]):
             self._items.popleft()
         return [pair for pair in self._items if pair[0] <= time_s]
 
+    def between(self, begin_s: float, end_s: float) -> list[T]:
+        """Return the items from `begin_s` to `end_s`, oldest first; quick where that is lately.
+
+        It supposes that times do not go back, else it may miss some.
+        """
+        found = []
+        for time_s, item in reversed(self._items):
+            if time_s < begin_s:
+                break
+            if time_s <= end_s:
+                found.append(item)
+        return found[::-1]
+
     def clear(self) -> None:
         """Forget all."""
         self._items.clear()

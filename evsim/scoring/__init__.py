@@ -1,7 +1,8 @@
 """How good a detector is: run it over recordings, compare with the labels, say it honestly.
 
 running.py   a detector over a stream of events: scores at 1 Hz, alarms
-metrics.py   recall, delays, false alarms, VUS-PR, range-F1, bootstrap intervals
+metrics.py   recall, delays, false alarms, bootstrap intervals
+ranges.py    VUS-PR and range-F1, second by second
 sets.py      all detectors over all runs of a set, on all cores
 report.py    the table, scores.json and report.md
 """

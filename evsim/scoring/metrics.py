@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 
 import numpy as np
 
 from evsim.labels import Label
+from evsim.scoring.ranges import RangeCounts
 from evsim.scoring.running import FLEET, Alarm
 
 #: What follows an anomaly, a drift that leaps back for instance, may be what gives it away.
@@ -36,12 +39,20 @@ class Found:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one detector brought on one run."""
+    """What one detector brought on one run.
+
+    `vus_pr` is NaN for a run without a visible label.
+    """
 
     found: tuple[Found, ...]
     true_alarms: int
     false_alarms: tuple[Alarm, ...]
     hours: float
+    vus_pr: float = float("nan")
+    ranges: RangeCounts = field(default_factory=RangeCounts)
+    events: int = 0
+    #: Processor time, that of handing events on included, s.
+    took_s: float = 0.0
 
 
 def judge(labels: Sequence[Label], alarms: Sequence[Alarm], hours: float) -> Outcome:
@@ -107,6 +118,24 @@ class Score:
         hours = sum(outcome.hours for outcome in self.outcomes)
         false = sum(len(outcome.false_alarms) for outcome in self.outcomes)
         return false / hours if hours else float("nan")
+
+    @property
+    def vus_pr(self) -> float:
+        """The mean over the runs with a visible label; NaN without any."""
+        volumes = [o.vus_pr for o in self.outcomes if not np.isnan(o.vus_pr)]
+        return float(np.mean(volumes)) if volumes else float("nan")
+
+    @property
+    def range_f1(self) -> float:
+        """Of all runs as if they were one; NaN without any visible label."""
+        return reduce(add, (outcome.ranges for outcome in self.outcomes), RangeCounts()).f1
+
+    @property
+    def us_per_event(self) -> float:
+        """Processor time for each event, µs; NaN without any."""
+        events = sum(outcome.events for outcome in self.outcomes)
+        took_s = sum(outcome.took_s for outcome in self.outcomes)
+        return 1e6 * took_s / events if events else float("nan")
 
     def recall_interval(self, seed: int = 0) -> tuple[float, float]:
         """Give the bootstrap interval of the recall, resampling runs."""

@@ -56,10 +56,13 @@ def summary(runs: Sequence[RunOutcome], detector: str) -> dict[str, Any]:
         "recall_high": high,
         "precision": whole.precision,
         "f1": whole.f1,
+        "vus_pr": whole.vus_pr,
+        "range_f1": whole.range_f1,
         "delay_median_s": percentile_s(whole.delays_s, 50),
         "delay_p95_s": percentile_s(whole.delays_s, 95),
         "false_alarms_per_benign_hour": score_of(benign, detector).false_alarms_per_hour,
         "benign_hours": sum(run.outcomes[detector].hours for run in benign),
+        "us_per_event": whole.us_per_event,
         "episodes": len(whole.visible),
     }
     return {
@@ -101,7 +104,9 @@ def terminal_table(figures: Mapping[str, Mapping[str, Any]]) -> Table:
     """Lay the main figures out for a terminal."""
     table = Table(title=None, box=None, pad_edge=False)
     table.add_column("detector")
-    for column in ("recall", "95 %", "precision", "F1", "delay", "p95", "false/h"):
+    for column in (
+        "recall", "95 %", "precision", "F1", "VUS-PR", "range-F1", "delay", "p95", "false/h", "µs"
+    ):  # fmt: skip
         table.add_column(column, justify="right")
     for name, one in figures.items():
         interval = f"{shown(one['recall_low'], 2)}–{shown(one['recall_high'], 2)}"
@@ -111,9 +116,12 @@ def terminal_table(figures: Mapping[str, Mapping[str, Any]]) -> Table:
             interval,
             shown(one["precision"], 2),
             shown(one["f1"], 2),
+            shown(one["vus_pr"], 3),
+            shown(one["range_f1"], 3),
             shown(one["delay_median_s"], 1, " s"),
             shown(one["delay_p95_s"], 1, " s"),
             shown(one["false_alarms_per_benign_hour"], 3),
+            shown(one["us_per_event"], 1),
         )
     return table
 

@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from evsim.detectors.base import ALARM, Detector
 from evsim.errors import UserError
 from evsim.events import Event
@@ -77,6 +80,13 @@ class Runner:
     def scores(self) -> dict[tuple[str, str], list[float]]:
         """The scores by (detector, charge point); the first is that of `begin_s` + 1 s."""
         return {(t.detector.name, t.charge_point): t.scores for t in self._all()}
+
+    def highest_scores(self) -> NDArray[np.float64]:
+        """Give for each second the highest score of all charge points."""
+        highest: NDArray[np.float64] = np.max(
+            [track.scores for track in self._all()], axis=0, initial=0.0
+        )
+        return highest
 
     def _all(self) -> Iterator[_Track]:
         for tracks in self._tracks.values():

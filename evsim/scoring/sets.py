@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from evsim.detectors import DETECTORS
+from evsim.detectors.base import ALARM
 from evsim.errors import UserError
+from evsim.events import Event
 from evsim.lab.many_runs import RUNS
 from evsim.lab.suite import SEEDS_PER_GROUP
-from evsim.recording import load, read_events
+from evsim.labels import Label
+from evsim.recording import read_events
+from evsim.recording.reading import read_info, read_labels
 from evsim.scoring.metrics import Outcome, judge
-from evsim.scoring.running import run_detectors
+from evsim.scoring.ranges import Widened, count_ranges
+from evsim.scoring.running import STEP_S, Runner
+
+#: Events that are handed to one detector after the other: so that its time can be taken.
+BATCH = 2000
 
 
 @dataclass(frozen=True)
@@ -48,14 +62,51 @@ def runs_of(directory: Path) -> list[Path]:
 
 def score_run(directory: Path, detectors: Sequence[str]) -> RunOutcome:
     """Run detectors over one recording and judge them."""
-    run = load(directory)
-    runner = run_detectors(read_events(directory), {name: DETECTORS[name] for name in detectors})
-    hours = run.info["duration_s"] / 3600 * len(run.info["charge_points"])
-    outcomes = {
-        name: judge(run.labels, [a for a in runner.alarms if a.detector == name], hours)
-        for name in detectors
-    }
-    return RunOutcome(directory.name, run.info, outcomes)
+    info, labels = read_info(directory), read_labels(directory)
+    runners = {name: Runner({name: DETECTORS[name]}) for name in detectors}
+    took_s = dict.fromkeys(detectors, 0.0)
+    count = 0
+    for batch in batched(read_events(directory), BATCH):
+        count += len(batch)
+        for name, runner in runners.items():
+            began_s = time.process_time()
+            for event in batch:
+                runner.observe(event)
+            took_s[name] += time.process_time() - began_s
+    hours = info["duration_s"] / 3600 * len(info["charge_points"])
+    outcomes: dict[str, Outcome] = {}
+    widened: Widened | None = None
+    for name, runner in runners.items():
+        runner.finish()
+        scores = runner.highest_scores()
+        visible = visible_seconds(labels, runner.begin_s or 0.0, len(scores))
+        if widened is None and visible.any():  # all runners have the same seconds
+            widened = Widened(visible)
+        outcomes[name] = dataclasses.replace(
+            judge(labels, runner.alarms, hours),
+            vus_pr=widened.vus_pr(scores) if widened is not None else float("nan"),
+            ranges=count_ranges(visible, scores >= ALARM),
+            events=count,
+            took_s=took_s[name],
+        )
+    return RunOutcome(directory.name, info, outcomes)
+
+
+def batched(events: Iterable[Event], most: int) -> Iterator[list[Event]]:
+    """Give the events in lists of so many."""
+    waiting = iter(events)
+    while batch := list(itertools.islice(waiting, most)):
+        yield batch
+
+
+def visible_seconds(labels: Sequence[Label], begin_s: float, count: int) -> NDArray[np.bool_]:
+    """Say for each second from begin_s on whether an effect shows in it."""
+    ends_s = begin_s + STEP_S * np.arange(1, count + 1)
+    visible = np.zeros(count, dtype=np.bool_)
+    for label in labels:
+        if label.effect_start_s is not None and label.effect_end_s is not None:
+            visible |= (ends_s >= label.effect_start_s) & (ends_s - STEP_S <= label.effect_end_s)
+    return visible
 
 
 def score_set(
