@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evsim.detectors.base import ALARM, Detector
+from evsim.detectors.combined import MOST_CHARGE_POINTS
 from evsim.errors import UserError
 from evsim.events import Event
 
@@ -17,8 +19,13 @@ from evsim.events import Event
 STEP_S = 1.0
 #: A stream that leaps further begins anew: nobody wants a score for each second of a year.
 LONGEST_GAP_S = 86_400.0
+#: Time may go back so far, as where two adapters' frames are merged: it then stands still.
+JITTER_S = 1.0
 #: Who all charge points are, to a detector of fleets.
 FLEET = "*"
+
+
+log = logging.getLogger("evsim.scoring")
 
 
 class GapError(UserError):
@@ -50,8 +57,12 @@ class _Track:
 class Runner:
     """Feeds detectors and collects what they say.
 
+    An event that lies up to JITTER_S before the last one counts as of the same time. Where the
+    stream leaps, further back or more than a day ahead, what was seen before explains nothing of
+    what comes: all alarms end and the detectors begin anew.
+
     :param factories: make a detector for each charge point, or one for all if it is of a fleet.
-    :param keep_scores: keep the score of each second; a live run does not.
+    :param keep_scores: keep the score of each second, which a stream without leaps alone has.
     :param on_alarm: called when an alarm begins, with its end still infinite.
     """
 
@@ -74,6 +85,7 @@ class Runner:
                 self._single[name] = make
         self.begin_s: float | None = None
         self._next_s = math.inf
+        self._last_s = -math.inf
         self.alarms: list[Alarm] = []
 
     @property
@@ -107,27 +119,51 @@ class Runner:
         return round((self._next_s - self.begin_s) / STEP_S) - 1
 
     def observe(self, event: Event) -> None:
-        """Take an event; GapError if it lies more than a day after the last one."""
-        if not math.isfinite(event.time_s):
+        """Take an event; GapError where the events leap, if scores are kept."""
+        time_s = event.time_s
+        if not math.isfinite(time_s):
             return
         if self.begin_s is None:
-            self.begin(math.floor(event.time_s))
-        if event.time_s - self._next_s > LONGEST_GAP_S:
-            raise GapError(f"the events leap by {(event.time_s - self._next_s) / 3600:.0f} h")
-        self.advance(event.time_s)
+            self.begin(math.floor(time_s))
+        elif time_s < self._last_s:
+            if time_s < self._last_s - JITTER_S:
+                self._leap(time_s)
+            else:
+                time_s = self._last_s
+                event = event._replace(time_s=time_s)
+        self.advance(time_s)
+        self._last_s = time_s
         if event.charge_point not in self._tracks:
+            if len(self._tracks) >= MOST_CHARGE_POINTS:
+                return
             self.know(event.charge_point)
         for track in self._tracks[event.charge_point]:
             track.detector.observe(event)
         for track in self._fleet:
             track.detector.observe(event)
 
+    def _leap(self, time_s: float) -> None:
+        """Begin anew at `time_s`."""
+        step_s = time_s - self._last_s
+        leap = "leap by" if step_s > 0 else "leap back by"
+        far = f"{abs(step_s):.1f} s" if abs(step_s) < 7200 else f"{abs(step_s) / 3600:.0f} h"
+        if self._keep_scores:
+            raise GapError(f"the events {leap} {far}")
+        log.warning("the events %s %s: the detectors begin anew", leap, far)
+        self.finish()
+        for track in self._all():
+            track.detector.reset()
+        self._next_s = math.floor(time_s) + STEP_S
+        self._last_s = time_s
+
     def begin(self, time_s: float) -> None:
         """Let the first second begin."""
-        self.begin_s, self._next_s = time_s, time_s + STEP_S
+        self.begin_s, self._next_s, self._last_s = time_s, time_s + STEP_S, time_s
 
     def advance(self, time_s: float) -> None:
         """Ask for the scores of the seconds that are over at `time_s`."""
+        if time_s - self._next_s > LONGEST_GAP_S:
+            self._leap(time_s)
         while self._next_s <= time_s:
             for track in self._all():
                 self._ask(track, self._next_s)
