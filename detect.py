@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Look for anomalies: in a recording, in what goes over the CAN bus now, or in a whole set.
+"""Look for anomalies: in recordings and logs, in what goes over the CAN bus now, or in a whole set.
 
 Exit code 3: an alarm was raised.
 """
@@ -10,14 +10,14 @@ import evsim.installed  # noqa: F401 - first: says how to install what is missin
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-import can
 from rich.console import Console
 
 from evsim import console
@@ -26,14 +26,17 @@ from evsim.can_node import CanNode
 from evsim.clock import utc_now
 from evsim.detectors import DEFAULT, DETECTORS, detector_named
 from evsim.errors import UserError
-from evsim.events import CanEvent, Event
+from evsim.events import CanEvent, Event, OcppEvent
 from evsim.lab.progress import progress_bar
-from evsim.recording import read_events
+from evsim.logs import charge_point_option, charge_points, read_logs
 from evsim.scoring import report
-from evsim.scoring.running import Alarm, Runner
+from evsim.scoring.running import FLEET, STEP_S, Alarm, Runner
 from evsim.scoring.sets import runs_of, score_set
+from evsim.text import visible
 
 ALARM_RAISED = 3
+#: So many names of charge points are compared between frames and messages.
+MOST_NAMES = 1000
 #: Groups of seeds: thresholds may have been chosen on the first only.
 SPLITS: Mapping[str, str] = {
     "train": "group 1, on which thresholds may be chosen",
@@ -41,16 +44,30 @@ SPLITS: Mapping[str, str] = {
     "all": "all groups: what thresholds were chosen on too",
 }
 
+log = logging.getLogger("evsim.detect")
+
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = console.argument_parser(
-        __doc__, "./detect.py run runs/a\n  ./detect.py score sets/b --split test --out scores"
+        __doc__,
+        "./detect.py run runs/a\n  ./detect.py run can.log ocpp.jsonl --charge-point CP_1\n"
+        "  ./detect.py score sets/b --split test --out scores",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="{run,live,score}")
 
     run = verbs.add_parser("run", help="print the alarms of a recording")
-    run.add_argument("recording", type=Path, help="a run's directory, or a candump .log file")
+    run.add_argument(
+        "recording", type=Path, nargs="+", metavar="RECORDING",
+        help="a run's directory, or a CAN log (candump, .asc, .blf …), or OCPP messages as JSON "
+        "Lines; several are merged by time",
+    )  # fmt: skip
+    run.add_argument(
+        "--charge-point", type=charge_point_option, action="append", default=[],
+        metavar="[CHANNEL=]ID",
+        help="whose the frames of a log's CAN channel are; without CHANNEL: of all other channels, "
+        "and of messages that name nobody",
+    )  # fmt: skip
     live = verbs.add_parser("live", help="print alarms as they come on the CAN bus")
     live.add_argument("--for", type=console.positive, dest="for_s", metavar="S", help="end then")
     live.add_argument("--once", action="store_true", help="end at the first alarm")
@@ -81,41 +98,43 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def say(alarm: Alarm) -> None:
     """Print an alarm as it begins."""
     moment = datetime.fromtimestamp(alarm.start_s, UTC).isoformat(" ", "seconds")
-    who = "all charge points" if alarm.charge_point == "*" else alarm.charge_point
-    console.ready(f"{moment[:19]}  {who}  {alarm.detector}: {alarm.reason}")
+    who = "all charge points" if alarm.charge_point == FLEET else alarm.charge_point
+    console.ready(visible(f"{moment[:19]}  {who}  {alarm.detector}: {alarm.reason}"))
 
 
 # ── A recording ──────────────────────────────────────────────────────────────────────────────
 
 
 def detect_in_recording(options: argparse.Namespace) -> int:
-    """Print the alarms of a recording; the exit code."""
+    """Print the alarms of a recording, or of several logs as one; the exit code."""
     factories = {name: DETECTORS[name] for name in options.detector}
     runner = Runner(factories, keep_scores=False, on_alarm=say)
-    for event in events_of(options.recording):
+    whose = charge_points(options.charge_point)
+    sides: dict[type[Event], set[str]] = {CanEvent: set(), OcppEvent: set()}
+    last_s: float | None = None
+    for event in read_logs(options.recording, whose):
+        names = sides[type(event)]
+        if len(names) < MOST_NAMES:
+            names.add(event.charge_point)
         runner.observe(event)
-    runner.finish()
-    if runner.begin_s is None:
-        raise UserError(f"{options.recording} holds no event")
+        last_s = event.time_s
+    if last_s is None:
+        raise UserError(f"{', '.join(map(str, options.recording))}: there is no event in it")
+    runner.finish(last_s + STEP_S)  # what the last second brought is judged too
+    warn_if_apart(sides[CanEvent], sides[OcppEvent])
     return ALARM_RAISED if runner.alarms else 0
 
 
-def events_of(path: Path) -> Iterator[Event]:
-    """Read a run of ours, or the CAN log of somebody else, event by event."""
-    if path.is_dir():
-        yield from read_events(path)
-        return
-    if not path.exists():
-        raise UserError(f"there is no {path}; a run's directory or a CAN log is expected")
-    try:
-        with can.LogReader(path) as reader:
-            for message in reader:
-                yield CanEvent(message.timestamp, str(message.channel or "CAN"), message)
-    except (OSError, ValueError, can.CanError, LookupError) as error:
-        raise UserError(
-            f"{path} cannot be read: {error}; a run's directory or a CAN log that python-can reads "
-            "(.log of candump, .asc, .blf) is expected"
-        ) from error
+def warn_if_apart(channels: set[str], charge_points: set[str]) -> None:
+    """Say what to do if no charge point has both frames and messages."""
+    if channels and charge_points and not channels & charge_points:
+        channel, charge_point = min(channels), min(charge_points)
+        log.warning(
+            "nobody is in both logs, so frames and messages were not compared; "
+            "--charge-point %s=%s says whose the frames are",
+            channel,
+            charge_point,
+        )
 
 
 # ── Live ─────────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 import can
 
+#: Events may come out of order by so much, as where two adapters' frames are merged.
+JITTER_S = 1.0
+
 
 class Direction(enum.StrEnum):
     """Which way an OCPP message goes."""

@@ -56,6 +56,11 @@ def parse(raw: str | bytes) -> list[Any]:
             json.dumps(message, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"not JSON that can be read ({type(error).__name__})") from error
+    return checked(message)
+
+
+def checked(message: object) -> list[Any]:
+    """Check the shape of an OCPP-J message that JSON was read to."""
     if not isinstance(message, list) or not message or type(message[0]) is not int:
         raise UnreadableError("not an array that begins with a message type number")
     kind = message[0]

@@ -27,7 +27,7 @@ LAYERS: list[list[str]] = [
     # Programs too: python -m evsim.certificates, python -m evsim.recording
     ["evsim.certificates", "evsim.recording.__main__", "evsim.live."],
     ["evsim.scoring."],
-    ["evsim.lab."],
+    ["evsim.lab.", "evsim.logs."],
     ["evsim.prompt"],
     [
         "evsim.console",

@@ -67,16 +67,76 @@ def test_the_candump_log_of_somebody_else_is_read(tmp_path: Path) -> None:
     assert "can0  turning_points: 5 reversals of 5 A or more in 60 s" in text
 
 
+@pytest.mark.processes
+def test_the_ocpp_log_of_somebody_else_is_read(tmp_path: Path) -> None:
+    """Two cycles of the base scenario, as another back end may have logged them."""
+    path = tmp_path / "messages.jsonl"
+    with path.open("w") as file:
+        for number in range(8):
+            action = "SetChargingProfile" if number % 2 else "RemoteStartTransaction"
+            line = {
+                "timestamp": f"2026-01-01T00:00:{10 + number}.5Z",
+                "chargePointId": "DE*ABC*1",
+                "direction": "out",
+                "message": [2, str(number), action, {}],
+            }
+            file.write(json.dumps(line) + "\n")
+    text = detect("run", path, "--detector", "command_rate", code=3)
+    assert text == "2026-01-01 00:00:18  DE*ABC*1  command_rate: 8 commands in 20 s\n"
+
+
+@pytest.mark.processes
+def test_a_runs_files_alone_are_the_run(small_set: Path) -> None:
+    run = small_set / "runs" / "run_2001"
+    files = [run / "can.log", run / "ocpp.jsonl"]
+    assert detect("run", *files, code=3) == detect("run", run, code=3)
+
+
+@pytest.mark.processes
+def test_logs_that_nobody_is_in_together_are_told(small_set: Path, tmp_path: Path) -> None:
+    run, path = small_set / "runs" / "run_2002", tmp_path / "can.log"
+    path.write_text((run / "can.log").read_text().replace(" CP_1 ", " can0 "))
+    files = [path, run / "ocpp.jsonl"]
+    assert "--charge-point can0=CP_1 says whose" in detect("run", *files, code=0)
+    assert detect("run", *files, "--charge-point", "can0=CP_1", code=0) == ""
+    assert detect("run", *files, "--charge-point", "CP_1", code=0) == ""
+    assert "is no ID and no CHANNEL=ID" in detect("run", path, "--charge-point", "=X", code=2)
+
+
+@pytest.mark.processes
+def test_time_that_leaps_back_is_told_and_the_rest_is_judged(tmp_path: Path) -> None:
+    """Alarms end at the leap, and a second swing raises a second one."""
+    path = tmp_path / "theirs.log"
+    with path.open("w") as file:
+        for begin_s in (5000, 1000):
+            for at_s in range(60):
+                file.write(
+                    f"({begin_s + at_s}.0) can0 300#{'6400' if at_s % 8 in (4, 5) else '0000'}\n"
+                )
+    text = detect("run", path, "--detector", "turning_points", code=3)
+    assert "the events leap back by 4059.0 s: the detectors begin anew" in text
+    assert text.count("can0  turning_points: 5 reversals") == 2
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "there is no "), ("", "holds no event"), ("x\n", "cannot be read")],
+    [
+        (None, "there is no such file"),
+        ("", "there is no event in it"),
+        ("\n\n", "there is no event in it"),
+        ("x\n", "line 1: expected a run's directory, a candump log, OCPP messages"),
+        ("(1.0) can0 300#6400\n(2.0) can0 300#64\n\n(3.0) can0 300#640", "line 4: the last line"),
+        ("(1.0) can0 300#640\n", "line 1: expected a line of candump -l"),
+        ('{"time": NaN, "message": []}\n', "line 1: not JSON (NaN is no JSON number)"),
+        ("\0\1\2\n", "line 1: a NUL byte, so this is no text log"),
+    ],
 )
 @pytest.mark.processes
 def test_what_is_no_recording_is_one_line(tmp_path: Path, content: str | None, words: str) -> None:
     path = tmp_path / "theirs.log"
     if content is not None:
         path.write_text(content)
-    assert words in detect("run", path, code=1)
+    assert words in detect("run", path, code=0 if "the last line" in words else 1)
 
 
 @pytest.mark.processes

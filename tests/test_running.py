@@ -8,9 +8,9 @@ import pytest
 
 from evsim.detectors.base import Detector
 from evsim.detectors.combined import MOST_CHARGE_POINTS
-from evsim.events import CanEvent, Event
+from evsim.events import JITTER_S, CanEvent, Event
 from evsim.frames import MeasuredCurrent, encode
-from evsim.scoring.running import JITTER_S, Alarm, GapError, Runner
+from evsim.scoring.running import Alarm, GapError, Runner
 
 
 class Witness(Detector):

@@ -61,6 +61,13 @@ class Messages:
             )
         raise ValueError(f"no OCPP-J message: type {kind!r}")
 
+    def asked(self, charge_point: str, unique_id: str) -> Direction | None:
+        """Give the direction of the CALL that still waits for an answer with this id."""
+        for direction in Direction:
+            if unique_id in self._pending.get((charge_point, direction), ()):
+                return direction
+        return None
+
     def _note(self, charge_point: str, direction: Direction, unique_id: str, action: str) -> None:
         pending = self._pending.setdefault((charge_point, direction), {})
         pending[unique_id] = action

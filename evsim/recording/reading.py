@@ -136,7 +136,8 @@ def _vector_messages(path: Path) -> Iterator[can.Message]:
         yield from can.ASCReader(text)
 
 
-_EVENT_KEYS = {"time", "charge_point", "direction", "kind", "id", "action", "payload"}
+#: Of a line of ocpp.jsonl.
+EVENT_KEYS = {"time", "charge_point", "direction", "kind", "id", "action", "payload"}
 
 
 def read_ocpp(directory: Path) -> Iterator[OcppEvent]:
@@ -145,26 +146,31 @@ def read_ocpp(directory: Path) -> Iterator[OcppEvent]:
     order = _Order(path)
     for number, line in lines(path):
         record = _object(path, number, line)
-        if record.keys() != _EVENT_KEYS:
-            found = ", ".join(map(str, record))
-            problem = f"expected the keys {', '.join(sorted(_EVENT_KEYS))}, found {found}"
-            raise RecordingError(path, problem, line=number)
         try:
-            event = OcppEvent(
-                _time(record["time"]),
-                _text(record["charge_point"]),
-                Direction(record["direction"]),
-                Kind(record["kind"]),
-                _text(record["id"]),
-                _text(record["action"]),
-                record["payload"],
-            )
-            if type(event.payload) is not dict:
-                raise ValueError("the payload is no object")
+            event = event_of(record)
         except ValueError as error:
             raise RecordingError(path, str(error), line=number) from None
         order.check(event.time_s, number)
         yield event
+
+
+def event_of(record: dict[str, Any]) -> OcppEvent:
+    """Read a line of ocpp.jsonl; ValueError for what is none."""
+    if record.keys() != EVENT_KEYS:
+        found = ", ".join(map(str, record))
+        raise ValueError(f"expected the keys {', '.join(sorted(EVENT_KEYS))}, found {found}")
+    event = OcppEvent(
+        _time(record["time"]),
+        _text(record["charge_point"]),
+        Direction(record["direction"]),
+        Kind(record["kind"]),
+        _text(record["id"]),
+        _text(record["action"]),
+        record["payload"],
+    )
+    if type(event.payload) is not dict:
+        raise ValueError("the payload is no object")
+    return event
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from evsim.detectors.base import ALARM, Detector
 from evsim.detectors.combined import MOST_CHARGE_POINTS
 from evsim.errors import UserError
-from evsim.events import Event
+from evsim.events import JITTER_S, Event
 
 #: A detector is asked for its score this often.
 STEP_S = 1.0
 #: A stream that leaps further begins anew: nobody wants a score for each second of a year.
 LONGEST_GAP_S = 86_400.0
-#: Time may go back so far, as where two adapters' frames are merged: it then stands still.
-JITTER_S = 1.0
 #: Who all charge points are, to a detector of fleets.
 FLEET = "*"
 

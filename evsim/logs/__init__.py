@@ -1,0 +1,19 @@
+"""Logs that other people's tools have written: read without trust, as a stream.
+
+text        a text file line by line; LogError names file and line
+candump     CAN frames as candump prints them
+ocpp        OCPP-J messages, one JSON value a line
+sources     which of them a file is, and several files as one stream
+"""
+
+from __future__ import annotations
+
+from evsim.logs.sources import (
+    ChargePoints,
+    charge_point_option,
+    charge_points,
+    read_logs,
+)
+from evsim.logs.text import LogError
+
+__all__ = ["ChargePoints", "LogError", "charge_point_option", "charge_points", "read_logs"]
