@@ -29,7 +29,9 @@ from evsim.errors import UserError
 from evsim.events import CanEvent, Event, OcppEvent
 from evsim.lab.progress import progress_bar
 from evsim.logs import charge_point_option, charge_points, read_logs
+from evsim.picture_file import FORMATS, check_writable, picture_path, save
 from evsim.scoring import report
+from evsim.scoring.alarm_plot import DPI, AlarmPlot
 from evsim.scoring.running import FLEET, STEP_S, Alarm, Runner
 from evsim.scoring.sets import runs_of, score_set
 from evsim.text import visible
@@ -67,6 +69,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="[CHANNEL=]ID",
         help="whose the frames of a log's CAN channel are; without CHANNEL: of all other channels, "
         "and of messages that name nobody",
+    )  # fmt: skip
+    run.add_argument(
+        "--plot", type=picture_path, metavar="FILE",
+        help=f"draw current, commands and alarms ({', '.join(FORMATS)})",
     )  # fmt: skip
     live = verbs.add_parser("live", help="print alarms as they come on the CAN bus")
     live.add_argument("--for", type=console.positive, dest="for_s", metavar="S", help="end then")
@@ -107,6 +113,9 @@ def say(alarm: Alarm) -> None:
 
 def detect_in_recording(options: argparse.Namespace) -> int:
     """Print the alarms of a recording, or of several logs as one; the exit code."""
+    if options.plot is not None:
+        check_writable(options.plot)
+    plot = AlarmPlot() if options.plot is not None else None
     factories = {name: DETECTORS[name] for name in options.detector}
     runner = Runner(factories, keep_scores=False, on_alarm=say)
     whose = charge_points(options.charge_point)
@@ -117,11 +126,17 @@ def detect_in_recording(options: argparse.Namespace) -> int:
         if len(names) < MOST_NAMES:
             names.add(event.charge_point)
         runner.observe(event)
+        if plot is not None:
+            plot.observe(event)
         last_s = event.time_s
     if last_s is None:
         raise UserError(f"{', '.join(map(str, options.recording))}: there is no event in it")
     runner.finish(last_s + STEP_S)  # what the last second brought is judged too
     warn_if_apart(sides[CanEvent], sides[OcppEvent])
+    if plot is not None:
+        title = " and ".join(path.name for path in options.recording)
+        save(plot.draw(runner.alarms, title), options.plot, DPI)
+        console.ready(f"{options.plot}")
     return ALARM_RAISED if runner.alarms else 0
 
 

@@ -29,7 +29,7 @@ def check_writable(path: Path) -> None:
     with _unfinished_beside(path) as probe:
         probe.touch(exist_ok=False)
         if path.is_dir():
-            raise UserError(f"cannot save {path}: it is a directory; --save needs a file")
+            raise UserError(f"cannot save {path}: it is a directory; a file is needed")
 
 
 def save(figure: Figure, path: Path, dpi: float) -> None:
@@ -51,6 +51,6 @@ def _unfinished_beside(path: Path) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot save {path}: {error.strerror}; --save needs a file in a directory that "
+            f"cannot save {path}: {error.strerror}; a file is needed, in a directory that "
             "exists, may be written to and has space"
         ) from error

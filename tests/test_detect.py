@@ -51,6 +51,19 @@ def test_a_recording_with_an_anomaly_is_told_and_ends_with_3(small_set: Path) ->
 
 
 @pytest.mark.processes
+def test_a_recording_is_drawn_or_it_is_told_at_once_that_it_cannot_be(
+    small_set: Path, tmp_path: Path
+) -> None:
+    run = small_set / "runs" / "run_2001"
+    assert "a.png" in detect("run", run, "--plot", tmp_path / "a.png", code=3)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    text = detect("run", run, "--plot", tmp_path / "no" / "a.png", code=1)
+    assert "cannot save" in text
+    assert "session" not in text
+    assert "does not end in .png" in detect("run", run, "--plot", "a.gif", code=2)
+
+
+@pytest.mark.processes
 def test_a_benign_recording_ends_with_0_and_without_a_word(small_set: Path) -> None:
     assert detect("run", small_set / "runs" / "run_2002", code=0) == ""
 
