@@ -10,14 +10,16 @@ import evsim.installed  # noqa: F401 - first: says how to install what is missin
 
 import argparse
 import asyncio
+import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import can
 from rich.console import Console
 
 from evsim import console
@@ -25,10 +27,12 @@ from evsim.bus import add_bus_arguments, open_bus
 from evsim.can_node import CanNode
 from evsim.clock import utc_now
 from evsim.detectors import DEFAULT, DETECTORS, detector_named
+from evsim.detectors.combined import Combined
 from evsim.errors import UserError
 from evsim.events import CanEvent, Event, OcppEvent
 from evsim.lab.progress import progress_bar
 from evsim.logs import charge_point_option, charge_points, read_logs
+from evsim.logs.foreign import FOREIGN_PARTS, ForeignDbc, Quantity, signal_option
 from evsim.picture_file import FORMATS, check_writable, picture_path, save
 from evsim.scoring import report
 from evsim.scoring.alarm_plot import DPI, AlarmPlot
@@ -45,6 +49,9 @@ SPLITS: Mapping[str, str] = {
     "test": "all groups but the first, on which no threshold is chosen",
     "all": "all groups: what thresholds were chosen on too",
 }
+
+#: What a signal may be besides the current.
+WHATS = " or ".join(f"{what}=NAME" for what in Quantity if what is not Quantity.CURRENT)
 
 log = logging.getLogger("evsim.detect")
 
@@ -93,12 +100,38 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             "--detector", action="append", metavar="NAME",
             help=f"{', '.join(DETECTORS)}; may be given again (default: {default})",
         )  # fmt: skip
+    for verb in (run, live):
+        verb.add_argument(
+            "--dbc", type=Path, metavar="FILE",
+            help="the frames are another charger's, which FILE describes; needs --signal",
+        )  # fmt: skip
+        verb.add_argument(
+            "--signal", type=signal_option, action="append", default=[],
+            metavar="[WHAT=]NAME", help=f"signal of FILE that is the current; also {WHATS}",
+        )  # fmt: skip
     usages = "\n".join(verb.format_usage().strip() for verb in (run, live, score))
     parser.epilog = f"{parser.epilog}\n\n{usages}"
     options = parser.parse_args(arguments)
+    if options.verb != "score" and bool(options.dbc) != bool(options.signal):
+        parser.error("--dbc FILE and --signal NAME belong together")
     defaults = {"run": ["combined"], "live": [DEFAULT], "score": [*DETECTORS]}
     options.detector = options.detector or defaults[options.verb]
     return options
+
+
+def translator(options: argparse.Namespace) -> Callable[[Event], Iterable[Event]]:
+    """Give what makes events of our protocol from those that come."""
+    if options.dbc is None:
+        return lambda event: (event,)
+    return ForeignDbc(options.dbc, dict(options.signal))
+
+
+def runner_for(options: argparse.Namespace, on_alarm: Callable[[Alarm], None]) -> Runner:
+    """Make what runs the detectors."""
+    factories = {name: DETECTORS[name] for name in options.detector}
+    if options.dbc is not None and Combined.name in factories:
+        factories[Combined.name] = functools.partial(Combined, parts=FOREIGN_PARTS)
+    return Runner(factories, keep_scores=False, on_alarm=on_alarm)
 
 
 def say(alarm: Alarm) -> None:
@@ -116,21 +149,24 @@ def detect_in_recording(options: argparse.Namespace) -> int:
     if options.plot is not None:
         check_writable(options.plot)
     plot = AlarmPlot() if options.plot is not None else None
-    factories = {name: DETECTORS[name] for name in options.detector}
-    runner = Runner(factories, keep_scores=False, on_alarm=say)
+    translate = translator(options)
+    runner = runner_for(options, say)
     whose = charge_points(options.charge_point)
     sides: dict[type[Event], set[str]] = {CanEvent: set(), OcppEvent: set()}
     last_s: float | None = None
-    for event in read_logs(options.recording, whose):
-        names = sides[type(event)]
-        if len(names) < MOST_NAMES:
-            names.add(event.charge_point)
-        runner.observe(event)
-        if plot is not None:
-            plot.observe(event)
-        last_s = event.time_s
+    for found in read_logs(options.recording, whose):
+        last_s = found.time_s
+        for event in translate(found):
+            names = sides[type(event)]
+            if len(names) < MOST_NAMES:
+                names.add(event.charge_point)
+            runner.observe(event)
+            if plot is not None:
+                plot.observe(event)
     if last_s is None:
-        raise UserError(f"{', '.join(map(str, options.recording))}: there is no event in it")
+        raise UserError(f"{recordings(options)}: there is no event in it")
+    if options.dbc is not None and not sides[CanEvent]:
+        raise UserError(f"no frame with {signals(options)} is in {recordings(options)}")
     runner.finish(last_s + STEP_S)  # what the last second brought is judged too
     warn_if_apart(sides[CanEvent], sides[OcppEvent])
     if plot is not None:
@@ -138,6 +174,16 @@ def detect_in_recording(options: argparse.Namespace) -> int:
         save(plot.draw(runner.alarms, title), options.plot, DPI)
         console.ready(f"{options.plot}")
     return ALARM_RAISED if runner.alarms else 0
+
+
+def recordings(options: argparse.Namespace) -> str:
+    """Name what was read."""
+    return ", ".join(map(str, options.recording))
+
+
+def signals(options: argparse.Namespace) -> str:
+    """Name what was looked for."""
+    return " or ".join(name for _, name in options.signal)
 
 
 def warn_if_apart(channels: set[str], charge_points: set[str]) -> None:
@@ -165,12 +211,14 @@ async def detect_live(options: argparse.Namespace, raised: list[Alarm]) -> None:
         if options.once:
             over.set()
 
-    factories = {name: DETECTORS[name] for name in options.detector}
-    runner = Runner(factories, keep_scores=False, on_alarm=note)
+    def hear(message: can.Message) -> None:
+        for event in translate(CanEvent(utc_now().timestamp(), "CAN", message)):
+            runner.observe(event)
+
+    translate = translator(options)
+    runner = runner_for(options, note)
     node = CanNode(open_bus(options.can_interface, options.can_channel))
-    node.on_message = lambda message: runner.observe(
-        CanEvent(utc_now().timestamp(), "CAN", message)
-    )
+    node.on_message = hear
     with node:
         console.ready(f"Watching the CAN bus ({', '.join(options.detector)})")
         watching = asyncio.create_task(node.watch())
