@@ -18,8 +18,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import can
 from rich.console import Console
 
 from evsim import console
@@ -31,8 +31,10 @@ from evsim.detectors.combined import Combined
 from evsim.errors import UserError
 from evsim.events import CanEvent, Event, OcppEvent
 from evsim.lab.progress import progress_bar
-from evsim.logs import charge_point_option, charge_points, read_logs
+from evsim.logs import charge_point_id, charge_point_option, charge_points, read_logs
+from evsim.logs.follow import follow_messages, record_of
 from evsim.logs.foreign import FOREIGN_PARTS, ForeignDbc, Quantity, signal_option
+from evsim.logs.sources import NAMELESS
 from evsim.picture_file import FORMATS, check_writable, picture_path, save
 from evsim.scoring import report
 from evsim.scoring.alarm_plot import DPI, AlarmPlot
@@ -81,7 +83,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--plot", type=picture_path, metavar="FILE",
         help=f"draw current, commands and alarms ({', '.join(FORMATS)})",
     )  # fmt: skip
-    live = verbs.add_parser("live", help="print alarms as they come on the CAN bus")
+    live = verbs.add_parser("live", help="print alarms as they come")
+    live.add_argument(
+        "--csms", type=Path, metavar="PATH",
+        help="follow the OCPP messages too that a central system records, ./csms.py --record PATH",
+    )  # fmt: skip
+    live.add_argument(
+        "--charge-point", type=charge_point_id, metavar="ID",
+        help=f"whose the bus is (default: {NAMELESS} with --csms, else CAN)",
+    )  # fmt: skip
     live.add_argument("--for", type=console.positive, dest="for_s", metavar="S", help="end then")
     live.add_argument("--once", action="store_true", help="end at the first alarm")
     add_bus_arguments(live)
@@ -211,32 +221,38 @@ async def detect_live(options: argparse.Namespace, raised: list[Alarm]) -> None:
         if options.once:
             over.set()
 
-    def hear(message: can.Message) -> None:
-        for event in translate(CanEvent(utc_now().timestamp(), "CAN", message)):
-            runner.observe(event)
+    def observe(event: Event) -> None:
+        """Take what has arrived now, whatever its own stamp says."""
+        for seen in translate(event._replace(time_s=utc_now().timestamp())):
+            runner.observe(seen)
+
+    async def follow(path: Path) -> None:
+        async for event in follow_messages(path, charge_point):
+            observe(event)
 
     translate = translator(options)
     runner = runner_for(options, note)
+    charge_point = options.charge_point or ("CAN" if options.csms is None else NAMELESS)
     node = CanNode(open_bus(options.can_interface, options.can_channel))
-    node.on_message = hear
+    node.on_message = lambda message: observe(CanEvent(0.0, charge_point, message))
+    record = None if options.csms is None else record_of(options.csms)
     with node:
-        console.ready(f"Watching the CAN bus ({', '.join(options.detector)})")
-        watching = asyncio.create_task(node.watch())
-        asking = asyncio.create_task(ask(runner))
-        ending = asyncio.create_task(over.wait())
+        what = "the CAN bus" if record is None else f"the CAN bus and {record}"
+        console.ready(f"Watching {what} ({', '.join(options.detector)})")
+        tasks = [asyncio.create_task(node.watch()), asyncio.create_task(ask(runner))]
+        if record is not None:
+            tasks.append(asyncio.create_task(follow(record)))
+        ending: asyncio.Task[Any] = asyncio.create_task(over.wait())
         try:
             await asyncio.wait(
-                [watching, asking, ending],
-                timeout=options.for_s,
-                return_when=asyncio.FIRST_COMPLETED,
+                [*tasks, ending], timeout=options.for_s, return_when=asyncio.FIRST_COMPLETED
             )
-            for task in (watching, asking):
+            for task in tasks:
                 if task.done():
                     await task
         finally:
-            watching.cancel()
-            asking.cancel()
-            ending.cancel()
+            for task in (*tasks, ending):
+                task.cancel()
 
 
 async def ask(runner: Runner) -> None:

@@ -63,8 +63,15 @@ def charge_points(texts: Sequence[str]) -> ChargePoints:
     return ChargePoints(of_channel, of_the_rest)
 
 
+def charge_point_id(text: str) -> str:
+    """Check the id of a charge point."""
+    if not is_charge_point_id(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no id of a charge point")
+    return text
+
+
 def charge_point_option(text: str) -> str:
-    """Check one --charge-point."""
+    """Check one --charge-point of recordings."""
     channel, is_one, name = text.rpartition("=")
     if not is_charge_point_id(name) or (is_one and not channel):
         raise argparse.ArgumentTypeError(f"{text!r} is no ID and no CHANNEL=ID")
