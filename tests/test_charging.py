@@ -195,6 +195,8 @@ def test_a_power_cut_ends_the_transaction_sooner_or_later(tmp_path: Path, announ
             assert len(it.central.all("StopTransaction")) == int(announced)
             with pytest.raises(UserError, match="no power"):
                 await it.cp.tag("TAG")
+            with pytest.raises(UserError, match="already"):
+                it.cp.power_cut()
             assert "no power" in it.cp.status()
             await asyncio.sleep(20)
             (stop,) = it.central.all("StopTransaction")
@@ -289,5 +291,24 @@ def test_while_rejected_nothing_is_answered(tmp_path: Path) -> None:
             assert len(it.central.all("BootNotification")) == 3
             await asyncio.sleep(60)
             assert len(it.central.all("BootNotification")) == 3
+
+    play(test())
+
+
+def test_while_it_restarts_nothing_begins_and_it_comes_back_once(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            await it.stay_connected()
+            await it.central.start_remotely()
+            await asyncio.sleep(2)
+            it.central.stop_delay_s = 1
+            reset = call.Reset("Soft")  # type: ignore[arg-type]
+            assert (await it.central.call(reset)).status == "Accepted"
+            await asyncio.sleep(0.5)
+            assert (await it.central.call(reset)).status == "Rejected"
+            assert await it.central.start_remotely() == "Rejected"
+            await asyncio.sleep(20)
+            assert len(it.central.all("BootNotification")) == 2
+            assert await it.central.start_remotely() == "Accepted"
 
     play(test())

@@ -184,7 +184,8 @@ class Assembly(SessionLink):
         )
         self._connect_anew = False
         self._installing = False
-        self.is_ending = False
+        self._is_exiting = False
+        self._restarting = asyncio.Lock()
         self._out_of_service = set(json.loads(ledger.setting(_OUT_OF_SERVICE) or "[]"))
         self._show_service()
         self._show_reservations()
@@ -324,7 +325,12 @@ class Assembly(SessionLink):
         self.charging.clear()
 
     def power_cut(self, *, announced: bool = False) -> None:
-        """Be without power for a while; if `announced`, there is time to end the transaction."""
+        """Be without power for a while; if `announced`, there is time to end the transaction.
+
+        UserError while it is without power, or starting anew.
+        """
+        if self._restarting.locked():
+            raise UserError("the charge point is down already, or about to be")
         self._tasks.create_task(self._lose_power(announced))
 
     def status(self) -> str:
@@ -367,29 +373,36 @@ class Assembly(SessionLink):
             finally:
                 await self._stop_before_exit()
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is about to end, or to start anew: nothing begins any more."""
+        return self._is_exiting or self._restarting.locked()
+
     def restart(self, reason: Reason) -> None:
         """End what goes on, then boot anew."""
         self._tasks.create_task(self._restart(reason))
 
     async def _restart(self, reason: Reason) -> None:
-        self.maintenance.events.note(SecurityEvent.reset_or_reboot, reason)
-        await self._end_and_send(reason)
-        self.go_down()
-        await self.disconnect("restarting")
-        await asyncio.sleep(self.hardware.reboot_s)
-        self.firmware_version = self.maintenance.firmware_version
-        self.come_up()
+        async with self._restarting:
+            self.maintenance.events.note(SecurityEvent.reset_or_reboot, reason)
+            await self._end_and_send(reason)
+            self.go_down()
+            await self.disconnect("restarting")
+            await asyncio.sleep(self.hardware.reboot_s)
+            self.firmware_version = self.maintenance.firmware_version
+            self.come_up()
 
     async def _lose_power(self, announced: bool) -> None:
-        if announced:
-            await self._end_and_send(Reason.power_loss)
-        self.go_down()
-        if self.connected:
-            abort(self._connection)
-        await self.charging.lose_power()
-        await asyncio.sleep(self.hardware.outage_s)
-        self.charging.recover()
-        self.come_up()
+        async with self._restarting:
+            if announced:
+                await self._end_and_send(Reason.power_loss)
+            self.go_down()
+            if self.connected:
+                abort(self._connection)
+            await self.charging.lose_power()
+            await asyncio.sleep(self.hardware.outage_s)
+            self.charging.recover()
+            self.come_up()
 
     async def _end_and_send(self, reason: Reason) -> None:
         await self.charging.end(reason, STOP_S)
@@ -398,7 +411,7 @@ class Assembly(SessionLink):
                 await self.delivery.all_sent()
 
     async def _stop_before_exit(self) -> None:
-        self.is_ending = True
+        self._is_exiting = True
         await self._end_and_send(Reason.reboot)
         self.connector.stop()
         if self.ledger.waiting:

@@ -64,12 +64,12 @@ class SessionLink(OcppLink):
         self._to_report: asyncio.Queue[call.StatusNotification] = asyncio.Queue()
         #: The last known status of each connector.
         self._statuses: dict[int, call.StatusNotification] = {}
-        #: Set when it is up after a reset or a power cut; None while it has not been down.
-        self._up: asyncio.Event | None = None
+        self._up = asyncio.Event()
+        self._up.set()
 
     async def talk(self, connection: Connection) -> None:
         """Hold a session over `connection` until it closes, and it is up again if it went down."""
-        await self._until_up()
+        await self._up.wait()
         session = self.run_in_background(self._session())
         try:
             await self.serve(connection)
@@ -77,29 +77,24 @@ class SessionLink(OcppLink):
             session.cancel()
             await asyncio.gather(session, return_exceptions=True)
             self.on_disconnected()
-        await self._until_up()
+        await self._up.wait()
 
     # ── Down and up ──────────────────────────────────────────────────────────────────────────
 
     @property
     def is_down(self) -> bool:
         """Whether it is without power, or starting anew."""
-        return self._up is not None and not self._up.is_set()
+        return not self._up.is_set()
 
     def go_down(self) -> None:
         """Forget that the central system has accepted us; there is no session until come_up()."""
         self.accepted = False
         self._booted.clear()
-        self._up = asyncio.Event()
+        self._up.clear()
 
     def come_up(self) -> None:
         """Let the next session begin, with a BootNotification."""
-        if self._up is not None:
-            self._up.set()
-
-    async def _until_up(self) -> None:
-        if self._up is not None:
-            await self._up.wait()
+        self._up.set()
 
     # ── What the rest of the charge point is told ────────────────────────────────────────────
 
