@@ -312,3 +312,57 @@ def test_while_it_restarts_nothing_begins_and_it_comes_back_once(tmp_path: Path)
             assert await it.central.start_remotely() == "Accepted"
 
     play(test())
+
+
+def test_a_fault_before_the_cable_comes_ends_the_start(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, hardware=BY_HAND) as it:
+            await it.connect()
+            await it.central.start_remotely()
+            await asyncio.sleep(1)
+            it.cp.fault("GroundFailure")
+            it.cp.plug()
+            await asyncio.sleep(1)
+            assert not it.central.all("StartTransaction")
+            it.cp.clear()
+            await asyncio.sleep(1)
+            assert it.central.statuses[-1] == "Preparing"  # the cable is still there
+            assert await it.central.start_remotely() == "Accepted"
+
+    play(test())
+
+
+def test_a_cable_pulled_while_the_start_is_answered_gets_no_current(tmp_path: Path) -> None:
+    async def test() -> None:
+        keys = {"StopTransactionOnEVSideDisconnect": "false"}
+        async with bench(tmp_path, hardware=BY_HAND, configuration=keys) as it:
+            it.central.start_delay_s = 2
+            await it.connect()
+            it.cp.plug()
+            await it.central.start_remotely()
+            await asyncio.sleep(1)
+            it.cp.unplug()
+            await asyncio.sleep(5)
+            assert StartCharging() not in [frame for _, frame in it.node.sent]
+            assert it.central.statuses[-1] == "SuspendedEV"
+            it.cp.plug()
+            await asyncio.sleep(1)
+            assert it.central.statuses[-1] == "Charging"
+
+    play(test())
+
+
+def test_the_power_goes_while_a_tag_is_asked_about(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            await it.stay_connected()
+            it.central.authorize_delay_s = 1
+            tag = asyncio.create_task(it.cp.tag("TAG"))
+            await asyncio.sleep(0.5)
+            it.cp.power_cut()
+            assert await tag == "the power went meanwhile"
+            await asyncio.sleep(20)
+            assert not it.central.all("StartTransaction")
+            assert it.central.statuses[-1] == "Available"
+
+    play(test())

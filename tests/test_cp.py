@@ -45,6 +45,7 @@ class Central(OcppLink):
         self.got: list[tuple[float, str, dict[str, Any]]] = []
         self.boots = [("Accepted", 300)]
         self.tag_status = "Accepted"
+        self.authorize_delay_s = 0.0
         self.start_delay_s = 0.0
         self.stop_delay_s = 0.0
         self.status_delay_s = 0.0
@@ -79,8 +80,9 @@ class Central(OcppLink):
         return call_result.Heartbeat("2026-01-01T00:00:00Z")
 
     @on(Action.authorize)
-    def on_authorize(self, **payload: Any) -> call_result.Authorize:
+    async def on_authorize(self, **payload: Any) -> call_result.Authorize:
         self.note("Authorize", payload)
+        await asyncio.sleep(self.authorize_delay_s)
         return call_result.Authorize({"status": self.tag_status})  # type: ignore[arg-type]
 
     @on(Action.start_transaction)

@@ -64,8 +64,6 @@ class Charging:
         self._now = now
         self._tasks = tasks
         self._start: asyncio.Task[None] | None = None
-        #: The id tag that has claimed the connector.
-        self._claimed_by = ""
         self._cable_is_in = asyncio.Event()
         self._cable_is_a_persons = False
         #: A cable that is still locked in the station's socket: the id tag that opens it.
@@ -118,8 +116,10 @@ class Charging:
         refusal = self.refusal(id_tag)
         if refusal:
             return refusal
-        self._claim(id_tag)
+        self._claim()
         info = await self._authorize(id_tag)
+        if not self.connector.occupancy.claimed:
+            return "the power went meanwhile"
         if not info.is_accepted:
             self._give_up()
             return f"{id_tag} may not charge: {info.status}"
@@ -182,12 +182,11 @@ class Charging:
         :param authorize: the tag has to be authorised first.
         :param at_begin: called when the transaction runs.
         """
-        self._claim(id_tag)
+        self._claim()
         authorize = authorize or self._reservations.needs_parent(self.connector.number, id_tag)
         self._begin(id_tag, None, authorize=authorize, at_begin=at_begin)
 
-    def _claim(self, id_tag: str) -> None:
-        self._claimed_by = id_tag
+    def _claim(self) -> None:
         self._idle.clear()
         self.connector.change(claimed=True)
 
@@ -218,6 +217,9 @@ class Charging:
                 log.warning("connector %d is reserved for another id tag", number)
                 return
             if not await self._cable_comes():
+                return
+            if self.connector.status == ChargePointStatus.faulted:
+                log.error("connector %d became faulty before the charging began", number)
                 return
             if self.hardware.lock_fails and not self.hardware.is_fixed_cable:
                 log.error("the cable can't be locked, so nothing is charged")
@@ -286,9 +288,12 @@ class Charging:
 
     async def _deliver(self, transaction: Transaction) -> None:
         """Let the charger deliver what the transaction may have."""
-        if not self.connector.occupancy.blocked:
-            await self.connector.start()
-        if transaction.stop.done():  # meanwhile
+        occupancy = self.connector.occupancy
+        if occupancy.blocked or not occupancy.plugged:
+            self.connector.change(charging=True)
+            return
+        await self.connector.start()
+        if transaction.stop.done() or not self.connector.occupancy.plugged:  # meanwhile
             self.connector.stop()
 
     def _leave(self, transaction: Transaction, reason: Reason) -> None:
@@ -365,7 +370,9 @@ class Charging:
             await asyncio.wait([self._start])
         self.connector.stop()
         self._locked_for = None
+        self._idle.set()
         self.connector.change(
+            claimed=False,
             charging=False, blocked=False, finishing=False,
             plugged=self.connector.occupancy.plugged and self._cable_is_a_persons,
         )  # fmt: skip
