@@ -209,6 +209,14 @@ def test_equal_limits_are_one_period() -> None:
     assert schedule(profile, duration_s=99) == [(0, 10), (30, 11)]
 
 
+def test_what_is_over_before_a_whole_second_is_not_told() -> None:
+    low = read((0, 10))
+    start = {"start_schedule": to_ocpp(after(5.2))}
+    high = read((0, 20), kind="Absolute", level=1, schedule=start, valid_to=to_ocpp(after(5.7)))
+    assert schedule(low, high, duration_s=9) == [(0, 10)]
+    assert schedule(low, high, at_s=0.5, duration_s=9) == [(0, 10), (5, 20), (6, 10)]
+
+
 def test_a_schedule_is_not_longer_than_a_week() -> None:
     made = composite_schedule([], NOON, 2**70, began=None, plant=PLANTS["dc"], unit=A)
     assert made.duration_s == LONGEST_SCHEDULE_S

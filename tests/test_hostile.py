@@ -251,6 +251,25 @@ HOSTILE_TO_CHARGE_POINT: dict[str, Frame] = HOSTILE_MESSAGES | {
     "a purpose that is none": set_profile(chargingProfilePurpose="World"),
     "a profile of connector 10^30": set_profile(HUGE),
     "a profile of connector -1": set_profile(-1),
+    "a profile of 0 phases": set_profile(
+        period={"chargingSchedulePeriod": [{"startPeriod": 0, "limit": 1, "numberPhases": 0}]}
+    ),
+    "a lowest rate of 10^400": set_profile(period={"minChargingRate": 10**400}),
+    "a composite schedule of 10^30 s": call_with(
+        "GetCompositeSchedule", connectorId=1, duration=HUGE
+    ),
+    "a composite schedule of -10^30 s": call_with(
+        "GetCompositeSchedule", connectorId=1, duration=-HUGE
+    ),
+    "a composite schedule of connector 10^30": call_with(
+        "GetCompositeSchedule", connectorId=HUGE, duration=60
+    ),
+    "a composite schedule in V": call_with(
+        "GetCompositeSchedule", connectorId=1, duration=60, chargingRateUnit="V"
+    ),
+    "clearing profile 10^30": call_with(
+        "ClearChargingProfile", id=HUGE, connectorId=-HUGE, stackLevel=HUGE
+    ),
     "a start on connector -1": remote_start(connectorId=-1),
     "a start on connector 10^30": remote_start(connectorId=HUGE),
     "a start with a maximum profile": remote_start(

@@ -112,7 +112,9 @@ def test_what_meets_all_criteria_is_cleared_for_good(
     assert left == {1, 2, 3, 4} - expected
 
 
-def test_what_is_taken_is_there_after_a_restart(tmp_path: Path) -> None:
+def test_what_is_taken_is_there_after_a_restart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "cp.sqlite"
     with closing(Ledger(path)) as ledger:
         put(
@@ -128,6 +130,7 @@ def test_what_is_taken_is_there_after_a_restart(tmp_path: Path) -> None:
         assert seen == [30, 30, 10, 20]
         assert again.clear(purpose=ChargingProfilePurposeType.tx_profile) == 0
         assert again.clear(purpose=ChargingProfilePurposeType.charge_point_max_profile) == 1
+    assert not caplog.records, "a TxProfile is nothing to warn of: it has ended"
 
 
 def test_a_tx_profile_that_replaces_a_kept_one_replaces_it_for_good(database: Database) -> None:
