@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import itertools
 import logging
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,23 @@ def test_a_start_with_a_wrong_profile_is_rejected(tmp_path: Path, wrong: dict[st
     play(test())
 
 
+def test_a_power_cut_ends_the_tx_profiles_and_no_others(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            await it.connect()
+            await put(it, wire((0, 30)))
+            await start(it, wire((0, 20), purpose="TxProfile", number=2))
+            assert it.node.sent[-1][1] != SetLimit(30)
+            it.cp.power_cut()
+            await asyncio.sleep(60)
+            await it.connect()
+            assert await start(it) == "Accepted"
+            assert await limits(it, 60) == [(0, 30)]
+            assert await clear(it, charging_profile_purpose="TxProfile") == "Unknown"
+
+    play(test())
+
+
 # ── Asking and clearing ──────────────────────────────────────────────────────────────────────
 
 
@@ -312,6 +330,22 @@ def test_the_log_says_the_limit_and_why_a_profile_is_rejected(
     assert "charging profile rejected: the first startPeriod is 1, 0 was expected" in (
         caplog.messages
     )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps files that are open")
+def test_what_cannot_be_kept_is_rejected_and_does_not_count(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            await it.connect()
+            await put(it, wire((0, 30)))
+            (tmp_path / "cp.sqlite").rename(tmp_path / "away.sqlite")
+            assert await put(it, wire((0, 20))) == "Rejected"
+            assert await clear(it) == "Unknown"
+            assert await limits(it, 60) == [(0, 30)]
+            (tmp_path / "away.sqlite").rename(tmp_path / "cp.sqlite")
+            assert await clear(it) == "Accepted"
+
+    play(test())
 
 
 # ── One unit only ────────────────────────────────────────────────────────────────────────────
