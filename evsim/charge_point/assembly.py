@@ -390,6 +390,8 @@ class Assembly(SessionLink):
             await self.disconnect("restarting")
             await asyncio.sleep(self.hardware.reboot_s)
             self.firmware_version = self.maintenance.firmware_version
+            self._installing = False
+            self._show_service()
             self.come_up()
 
     async def _lose_power(self, announced: bool) -> None:
