@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import hashlib
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from authorities import LATER, YEARS_AGO, Authority, ec_key, name, pem, rsa_key
+from authorities import LATER, YEARS_AGO, Authority, ec_key, key_pem, name, pem, rsa_key
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,10 +26,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from feature_bench import Bench, bench, play
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ocpp.v16 import call
 from ocpp.v16.enums import CertificateUse, MessageTrigger
 
-from evsim.charge_point.certificate_store import CertificateStore
+from evsim.charge_point.certificate_checks import CertificateChecks
+from evsim.charge_point.certificate_store import CertificateError, CertificateStore
 from evsim.sqlite import IN_MEMORY, StorageError, open_database
 from evsim.virtual_time import EPOCH
 
@@ -330,6 +336,48 @@ def test_a_bad_certificate_is_refused_and_told(tmp_path: Path, what: str) -> Non
             assert await signed(it, root.sign_request(text)) == "Accepted"  # still waited for
 
     play(test())
+
+
+ROOT = Authority("root", key=rsa_key())
+LEAF_KEY = ec_key()
+LEAF = ROOT.issue(
+    LEAF_KEY.public_key(),
+    name("CP_1"),
+    address="127.0.0.1",
+    purpose=ExtendedKeyUsageOID.CODE_SIGNING,
+)
+BYTES = {
+    "root": ROOT.certificate.public_bytes(Encoding.DER),
+    "leaf": LEAF.public_bytes(Encoding.DER),
+    "revocations": x509.load_pem_x509_crl(ROOT.revoke(LEAF)).public_bytes(Encoding.DER),
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    what=st.sampled_from(sorted(BYTES)),
+    changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=5),
+)
+def test_whatever_bytes_come_they_are_judged(what: str, changes: list[tuple[int, int]]) -> None:
+    content = bytearray(BYTES[what])
+    for place, byte in changes:
+        content[place % len(content)] = byte
+    text = base64.encodebytes(content).decode()
+    damaged = f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n"
+    with closing(open_database(IN_MEMORY, "")) as database:
+        store = CertificateStore(database)
+        for use in CertificateUse:
+            store.add_root(use, ROOT.pem)
+        checks = CertificateChecks(store, lambda: EPOCH)
+        with contextlib.suppress(CertificateError):
+            if what == "root":
+                checks.hash_data(checks.root(damaged))
+            elif what == "revocations":
+                checks.signing_chain(pem(LEAF), bytes(content))
+            else:
+                checks.is_signature(damaged, "", b"")
+                checks.signing_chain(damaged, ROOT.revoke(LEAF))
+                checks.own_chain(damaged, key_pem(LEAF_KEY), "CP_1", "")
 
 
 # ── Without the package ──────────────────────────────────────────────────────────────────────

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -39,6 +40,26 @@ HASHES: Mapping[str, hashes.HashAlgorithm] = {
 }
 
 
+# Much of a certificate is read only when it is asked for.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+@contextlib.contextmanager
+def _judging() -> Iterator[None]:
+    """Turn what cryptography raises for bytes that are no certificate into a CertificateError."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise CertificateError(f"it cannot be read: {error}") from error
+
+
 class CertificateChecks:
     """Judges against the roots in a store, at the time of a clock."""
 
@@ -48,6 +69,7 @@ class CertificateChecks:
 
     # ── Root certificates ────────────────────────────────────────────────────────────────────
 
+    @_judging()
     def root(self, pem: str) -> str:
         """Give the one valid root certificate that `pem` is, in PEM form; CertificateError."""
         certificates = _read(pem)
@@ -110,6 +132,7 @@ class CertificateChecks:
         )
         return private.decode(), request.public_bytes(serialization.Encoding.PEM).decode()
 
+    @_judging()
     def own_chain(
         self, chain: str, private_key: str, common_name: str, organisation: str
     ) -> datetime:
@@ -140,6 +163,7 @@ class CertificateChecks:
 
     # ── Firmware ─────────────────────────────────────────────────────────────────────────────
 
+    @_judging()
     def signing_chain(self, chain: str, revocations: bytes | None = None) -> None:
         """Check a firmware signing certificate; CertificateError, or its subclass RevokedError.
 
@@ -155,13 +179,17 @@ class CertificateChecks:
             purpose=ExtendedKeyUsageOID.CODE_SIGNING,
         )
         if revocations is not None:
-            _check_revocation(leaf, verified[1], revocations)
+            _check_revocation(
+                leaf, verified[-1] if len(verified) == 1 else verified[1], revocations
+            )
 
     @staticmethod
+    @_judging()
     def is_signature(chain: str, signature: str, content: bytes) -> bool:
         """Whether a base64 signature by the chain's leaf, with SHA-256, is that of the content.
 
         RSA with either padding (PSS, as the white paper wants it, or PKCS #1 v1.5), or ECDSA.
+        CertificateError if there is no certificate.
         """
         key = _read(chain)[0].public_key()
         try:
@@ -224,15 +252,11 @@ class CertificateChecks:
 
 
 def _read(pem: str) -> list[x509.Certificate]:
-    """Read what has at least one certificate in it; CertificateError."""
+    """Read what has at least one certificate in it."""
     try:
-        certificates = x509.load_pem_x509_certificates(pem.encode())
-        for certificate in certificates:
-            certificate.public_key()  # now, not later: it may be of a kind that nobody knows
-            certificate.extensions  # noqa: B018 - read only now
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        return x509.load_pem_x509_certificates(pem.encode())
+    except _UNREADABLE as error:
         raise CertificateError(f"no certificate in PEM form that can be read: {error}") from error
-    return certificates
 
 
 def _pem(certificate: x509.Certificate) -> str:
@@ -280,16 +304,21 @@ def _check_authority(certificate: x509.Certificate) -> None:
 
 
 def _check_revocation(leaf: x509.Certificate, issuer: x509.Certificate, revocations: bytes) -> None:
+    """Raise RevokedError if its issuer's list has the leaf on it; another's list says nothing."""
+    load = x509.load_pem_x509_crl if b"-----BEGIN" in revocations else x509.load_der_x509_crl
     try:
-        load = x509.load_pem_x509_crl if b"-----BEGIN" in revocations else x509.load_der_x509_crl
         listed = load(revocations)
-        key = issuer.public_key()
-        if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
-            raise TypeError("its issuer's key is neither RSA nor on an elliptic curve")
-        is_of_issuer = listed.issuer == issuer.subject and listed.is_signature_valid(key)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        revoked = listed.get_revoked_certificate_by_serial_number(leaf.serial_number)
+    except _UNREADABLE as error:
         raise CertificateError(f"the revocation list cannot be read: {error}") from error
-    if is_of_issuer and listed.get_revoked_certificate_by_serial_number(leaf.serial_number):
+    if listed.issuer != issuer.subject:
+        return
+    key = issuer.public_key()
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise CertificateError("its issuer's key is neither RSA nor on an elliptic curve")
+    if not listed.is_signature_valid(key):
+        raise CertificateError("the signature of the revocation list is wrong")
+    if revoked is not None:
         raise RevokedError("it was revoked")
 
 

@@ -31,7 +31,11 @@ def is_genuine(signed: Signed, image: bytes) -> bool:
         from evsim.charge_point.certificate_checks import CertificateChecks
     except ImportError:  # uninstalled since the update was accepted
         return False
-    return CertificateChecks.is_signature(signed.certificate, signed.signature, image)
+    try:
+        return CertificateChecks.is_signature(signed.certificate, signed.signature, image)
+    except CertificateError as error:
+        log.warning("firmware signing certificate: %s", error)
+        return False
 
 
 class SignedFirmware:
