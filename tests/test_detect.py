@@ -117,6 +117,26 @@ def test_logs_that_nobody_is_in_together_are_told(small_set: Path, tmp_path: Pat
 
 
 @pytest.mark.processes
+def test_unknown_ids_are_an_alarm_that_names_one(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.log"
+    path.write_text("".join(f"({1000 + at_s}.5) can0 7A1#0102\n" for at_s in range(5)))
+    words = "id or length that is not the protocol's, the last with id 0x7A1"
+    assert words in detect("run", path, code=3)
+
+
+@pytest.mark.processes
+def test_a_gap_of_days_is_told_and_both_sides_are_judged(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.log"
+    with path.open("w") as file:
+        for at_s in [*range(60), *range(400_000, 400_060)]:
+            data = "6400" if at_s % 8 in (4, 5) else "0000"
+            file.write(f"({1000 + at_s}.0) can0 300#{data}\n")
+    text = detect("run", path, "--detector", "turning_points", code=3)
+    assert "the events leap by 111 h: the detectors begin anew" in text
+    assert text.count("can0  turning_points: 5 reversals") == 2
+
+
+@pytest.mark.processes
 def test_time_that_leaps_back_is_told_and_the_rest_is_judged(tmp_path: Path) -> None:
     """Alarms end at the leap, and a second swing raises a second one."""
     path = tmp_path / "theirs.log"
