@@ -11,13 +11,12 @@ import evsim.installed  # noqa: F401 - first: says how to install what is missin
 
 import argparse
 import asyncio
-import functools
 import logging
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 from ocpp.exceptions import OCPPError
@@ -28,17 +27,19 @@ from ocpp.v16.enums import Action, AuthorizationStatus, DataTransferStatus, Regi
 from evsim import console
 from evsim.central_system.admission import Admission, keep_keys, tls_context
 from evsim.central_system.features.security import Signer
-from evsim.central_system.id_tags import IdTag, read_tags_file
+from evsim.central_system.id_tags import IdTag, keep_tags
 from evsim.central_system.ledger import Ledger
-from evsim.central_system.options import parse_arguments, warn_if_open
+from evsim.central_system.options import address, parse_arguments, warn_if_open
+from evsim.central_system.registry import LinkRecorder, Registry
+from evsim.central_system.scenario import Scenario
 from evsim.central_system.server import OcppServer
 from evsim.central_system.station import Station
+from evsim.central_system.terminal import Terminal
 from evsim.clock import Clock, to_ocpp, utc_now
 from evsim.errors import RefusedError, UserError
 from evsim.live.central_stage import CentralStage
 from evsim.live.recording import Recording
 from evsim.man_in_the_middle import ManInTheMiddle
-from evsim.network_faults import abort
 from evsim.ocpp_link import Connection, NotConnectedError, after, on
 from evsim.ocpp_wire import explain
 from evsim.rate_limit import Rate
@@ -110,30 +111,19 @@ async def repeat_anomaly(
 class ChargePoint(Station):
     """A connected charge point, as the central system sees it."""
 
-    def __init__(
-        self,
-        charge_point_id: str,
-        *,
-        ledger: Ledger,
-        begin: Callable[[ChargePoint], Coroutine[Any, Any, None]],
-        one_transaction_per_tag: bool = False,
-        sign: Signer | None = None,
-        now: Clock = utc_now,
-        message_ids: Callable[[], object] = uuid4,
-    ) -> None:
+    def __init__(self, charge_point_id: str, central_system: CentralSystem) -> None:
         super().__init__(
             charge_point_id,
-            ledger=ledger,
+            ledger=central_system.ledger,
             rate=MESSAGE_RATE,
             answer_timeout_s=ANSWER_TIMEOUT_S,
             transaction_timeout_s=TRANSACTION_TIMEOUT_S,
             watts_per_a=WATTS_PER_A,
-            sign=sign,
-            message_ids=message_ids,
+            sign=central_system.sign,
+            message_ids=central_system.message_ids,
         )
-        self.one_transaction_per_tag = one_transaction_per_tag
-        self.now = now
-        self.begin = begin  # what to do with it once it has booted or is back
+        self.central_system = central_system
+        self.now = central_system.now
         self.has_booted = False  # over this connection
         self._run: asyncio.Task[None] | None = None
 
@@ -195,7 +185,8 @@ class ChargePoint(Station):
         log.info("%s: transaction %d started by %s", self.id, transaction_id, id_tag)
         self.note_started(connector_id, id_tag, transaction_id)
         info = self.ledger.id_tags.get(id_tag).info(self.now())
-        if self.one_transaction_per_tag and self.ledger.runs_elsewhere(id_tag, transaction_id):
+        alone = self.central_system.one_transaction_per_tag
+        if alone and self.ledger.runs_elsewhere(id_tag, transaction_id):
             info = IdTagInfo(AuthorizationStatus.concurrent_tx)
         return call_result.StartTransaction(transaction_id, info)
 
@@ -261,20 +252,10 @@ class ChargePoint(Station):
 
     def _begin(self) -> None:
         if self._run is None and self.connected:
-            self._run = self.run_in_background(self.begin(self))
+            self._run = self.run_in_background(self.central_system.begin(self))
 
 
-class LinkRecorder(Protocol):
-    """Who records the OCPP links: evsim.recording has one."""
-
-    def ocpp(self, charge_point_id: str, sent: bool, message: list[Any] | str) -> None:
-        """Take a message that we sent or received, as OcppLink.taps has it."""
-
-    def link(self, charge_point_id: str, event: str) -> None:
-        """Take note that a connection is there, or is not any more."""
-
-
-class CentralSystem:
+class CentralSystem(Registry[ChargePoint]):
     """The connected charge points, by id; what outlives a connection is in the ledger.
 
     :param cycles: of the anomaly with each charge point; None for ever, 0 for none.
@@ -303,49 +284,19 @@ class CentralSystem:
         sign: Signer | None = None,
         now: Clock = utc_now,
     ) -> None:
+        super().__init__(lambda charge_point_id: ChargePoint(charge_point_id, self), record, wires)
         self.ledger = ledger
         self.cycles = cycles
         self.play = play
-        self.record = record
-        self.wires = wires
         self.message_ids = message_ids
         self.rotate_keys = rotate_keys
         self.raise_to_profile = raise_to_profile
         self.one_transaction_per_tag = one_transaction_per_tag
         self.sign = sign
         self.now = now
-        self.charge_points: dict[str, ChargePoint] = {}
         #: Cycles of each charge point since its boot.
         self.played: Counter[str] = Counter()
         self._secured: set[str] = set()
-
-    async def talk(self, charge_point_id: str, connection: Connection) -> None:
-        """Hold the session with a charge point until its connection closes."""
-        wire = self.wires(charge_point_id)
-        if wire is not None:
-            if wire.is_cut:
-                abort(connection)
-                return
-            connection = wire.attach(connection)
-        charge_point = ChargePoint(
-            charge_point_id,
-            ledger=self.ledger,
-            begin=self.begin,
-            one_transaction_per_tag=self.one_transaction_per_tag,
-            sign=self.sign,
-            now=self.now,
-            message_ids=self.message_ids,
-        )
-        self.charge_points[charge_point_id] = charge_point
-        if self.record is not None:
-            charge_point.taps.append(functools.partial(self.record.ocpp, charge_point_id))
-            self.record.link(charge_point_id, "connected")
-        try:
-            await charge_point.talk(connection)
-        finally:
-            del self.charge_points[charge_point_id]
-            if self.record is not None:
-                self.record.link(charge_point_id, "disconnected")
 
     async def begin(self, charge_point: ChargePoint) -> None:
         """Do with a charge point that has booted, or is back, what is to be done."""
@@ -371,10 +322,10 @@ class CentralSystem:
 async def main(options: argparse.Namespace) -> None:
     """Run the central system until it is cancelled."""
     tls = tls_context(options)
+    scenario = None if options.scenario is None else Scenario(options.scenario)
     with closing(Ledger(options.db)) as ledger, Recording(options.record, ocpp=True) as recording:
         keep_keys(options, ledger)
-        if options.id_tags is not None:
-            ledger.id_tags.set(*read_tags_file(options.id_tags))
+        keep_tags(options, ledger.id_tags)
         stage = CentralStage(
             options.benign,
             options.playing,
@@ -388,7 +339,9 @@ async def main(options: argparse.Namespace) -> None:
             await stage.label(charge_point, cycles)
 
         play: Callable[[ChargePoint], Awaitable[None]] | None = None
-        if stage.is_set:
+        if scenario is not None:
+            play = scenario.play
+        elif stage.is_set:
             play = stage.play
         elif recording.is_on and not options.no_anomaly:
             play = play_and_label
@@ -403,15 +356,14 @@ async def main(options: argparse.Namespace) -> None:
             one_transaction_per_tag=options.one_transaction_per_tag,
         )
         server = OcppServer(central_system.talk, Admission(options.security_profile, ledger), tls)
+        terminal = Terminal(central_system.charge_points, ledger.id_tags, id_tag=ID_TAG)
         async with server.listen(options.host, options.port) as listening:
-            port = next(iter(listening.sockets)).getsockname()[1]
-            scheme = "wss" if tls else "ws"
             warn_if_open(options)
-            host = f"[{options.host}]" if ":" in options.host else options.host
-            console.ready(f"CSMS WebSocket server running on {scheme}://{host}:{port}")
+            console.ready(f"CSMS WebSocket server running on {address(options, listening)}")
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(listening.serve_forever())
                 tasks.create_task(stage.run())
+                tasks.create_task(terminal.prompt().run())
 
 
 if __name__ == "__main__":

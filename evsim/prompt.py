@@ -40,6 +40,8 @@ from evsim.text import visible
 LONGEST_HISTORY = 1000
 #: Wait so long for more log lines before the typed line is drawn again below them.
 BUNDLE_LOG_S = 0.05
+#: A usage longer than this moves its summary to the right, and no other.
+HELP_WIDTH = 36
 QUIT = ("quit", "exit")
 
 log = logging.getLogger("evsim.prompt")
@@ -178,7 +180,7 @@ class Prompt:
             if name not in self.verbs:
                 raise UserError(f"there is no verb {name!r}; help lists what there is")
             return f"{self.verbs[name]}: {self.verbs[name].summary}"
-        width = max(len(str(verb)) for verb in self.verbs.values())
+        width = min(HELP_WIDTH, max(len(str(verb)) for verb in self.verbs.values()))
         return "\n".join(f"{verb!s:<{width}}  {verb.summary}" for verb in self.verbs.values())
 
     def _complete_help(self, words: Sequence[str]) -> Iterable[str]:

@@ -42,6 +42,7 @@ class Terminal:
     """A terminal in which one program runs; its screen stays when that has ended."""
 
     def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
         self._directory = directory
         self._runs = 0
 

@@ -21,6 +21,7 @@ LAYERS: list[list[str]] = [
     # The command lines of programs, and what can be typed in their terminals
     [
         "evsim.central_system.options",
+        "evsim.central_system.terminal",
         "evsim.charge_point.options",
         "evsim.charge_point.terminal",
     ],
@@ -38,7 +39,10 @@ LAYERS: list[list[str]] = [
         "evsim.bus_check",
         # The shells of two packages: they put the pure parts on the OCPP link.
         "evsim.central_system.server",
+        "evsim.central_system.registry",
+        "evsim.central_system.scenario",
         "evsim.central_system.station",
+        "evsim.central_system.station_verbs",
         "evsim.charge_point.session",
         "evsim.charge_point.credentials",
         "evsim.charge_point.assembly",

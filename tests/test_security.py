@@ -1147,7 +1147,7 @@ def test_ids_that_a_charge_point_invents_cost_no_memory(tmp_path: Path) -> None:
         pass
 
     with closing(Ledger(tmp_path / "db")) as ledger:
-        charge_point = csms.ChargePoint("CP_1", ledger=ledger, begin=begin)
+        charge_point = csms.ChargePoint("CP_1", csms.CentralSystem(ledger, cycles=None, play=begin))
         value = {"timestamp": "2026-01-01T00:00:00Z", "sampled_value": [{"value": "1"}]}
         for number in range(1000):
             charge_point.on_meter_values(number, [value], transaction_id=number)

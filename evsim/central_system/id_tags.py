@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -147,3 +148,9 @@ def read_tags_file(path: Path) -> list[IdTag]:
             raise UserError(f"{path}, line {number}: {tag.id_tag} has come before")
         tags[tag.id_tag.lower()] = tag
     return list(tags.values())
+
+
+def keep_tags(options: argparse.Namespace, id_tags: IdTags) -> None:
+    """Take the tags of --id-tags into the table; UserError if the file can't be read."""
+    if options.id_tags is not None:
+        id_tags.set(*read_tags_file(options.id_tags))

@@ -7,9 +7,12 @@ import ipaddress
 import logging
 from pathlib import Path
 
+from websockets.asyncio.server import Server
+
 from evsim import console
 from evsim.central_system.admission import add_security_arguments
 from evsim.live.options import add_live_arguments, has, playing_from
+from evsim.security import uses_tls
 from evsim.sqlite import state_directory
 
 log = logging.getLogger("evsim.csms")
@@ -30,6 +33,12 @@ def parse_arguments(description: str, arguments: list[str] | None = None) -> arg
         help="play the anomaly N times for each charge point (default: for ever)",
     )
     pattern.add_argument("--no-anomaly", action="store_true", help="only serve charge points")
+    pattern.add_argument(
+        "--scenario",
+        type=Path,
+        metavar="FILE.py",
+        help="play its `async def scenario(charge_point)` with each charge point that boots",
+    )
     record = "record the OCPP links in DIR/ocpp.jsonl, and label what is played"
     add_live_arguments(parser, benign=True, target=None, record=record)
     parser.add_argument(
@@ -78,6 +87,8 @@ def _refuse_contradictions(parser: argparse.ArgumentParser, options: argparse.Na
         parser.error("--no-anomaly plays nothing; leave it or --anomaly and --benign out")
     if has(options, "cycles") and plays_catalogue:
         parser.error("--cycles is about the base scenario alone; elsewhere --parameter says it")
+    if options.scenario is not None and (has(options, "anomaly") or has(options, "benign")):
+        parser.error("--scenario is played alone; leave it or --anomaly and --benign out")
 
 
 def warn_if_open(options: argparse.Namespace) -> None:
@@ -93,3 +104,10 @@ def warn_if_open(options: argparse.Namespace) -> None:
             "--host out",
             options.host,
         )
+
+
+def address(options: argparse.Namespace, listening: Server) -> str:
+    """Give the URL that charge points connect to, without their ids."""
+    port = next(iter(listening.sockets)).getsockname()[1]
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"{'wss' if uses_tls(options.security_profile) else 'ws'}://{host}:{port}"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ocpp.v16 import call
-from ocpp.v16.enums import Action, ConfigurationStatus
+from ocpp.v16.enums import Action, ConfigurationStatus, ResetType
 
 from evsim.central_system.features.core import CoreCommands
 from evsim.central_system.features.firmware import FirmwareCommands
@@ -203,10 +203,12 @@ class Station(
 
     async def raise_security_profile(self, profile: int) -> None:
         """Let it connect with a higher security profile; RefusedError if it won't."""
-        await self.ask(
+        answer = await self.ask(
             call.ChangeConfiguration("SecurityProfile", str(profile)),
             f"security profile {profile}",
             ConfigurationStatus.accepted,
             ConfigurationStatus.reboot_required,
         )
+        if answer.status == ConfigurationStatus.reboot_required:
+            await self.reset(ResetType.hard)
         log.info("%s: goes over to security profile %d", self.id, profile)
