@@ -22,6 +22,7 @@ from websockets.http11 import Response
 
 import cp
 from evsim.charge_point.certificate_checks import CertificateChecks
+from evsim.charge_point.certificate_store import CertificateError
 from evsim.charge_point.credentials import Credentials
 from evsim.charge_point.ledger import Ledger
 from evsim.clock import utc_now
@@ -160,6 +161,16 @@ def test_the_certificate_that_was_signed_takes_the_place_of_the_file(tmp_path: P
 
     with closing(Ledger(tmp_path / "cp.sqlite")) as ledger:
         run(test(ledger))
+
+
+def test_the_revocation_list_is_read_each_time_and_its_loss_is_no_pass(tmp_path: Path) -> None:
+    with closing(Ledger(tmp_path / "cp.sqlite")) as ledger:
+        assert credentials(ledger, 0).revocations() is None
+        made = credentials(ledger, 0, "--crl", tmp_path / "crl.pem")
+        with pytest.raises(CertificateError, match="cannot read"):
+            made.revocations()
+        (tmp_path / "crl.pem").write_bytes(b"list")
+        assert made.revocations() == b"list"
 
 
 def test_a_central_system_that_is_not_believed_is_told_once(tmp_path: Path) -> None:

@@ -172,6 +172,7 @@ class Assembly(SessionLink):
             idle=self._out_of_use,
             reboot=functools.partial(self.restart, Reason.reboot),
             on_new_certificate=functools.partial(self.disconnect, "new certificate"),
+            revocations=lambda: credentials.revocations() if credentials else None,
             now=now,
         )
         self.firmware_version = self.maintenance.firmware_version

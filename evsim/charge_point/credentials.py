@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ocpp.v16.enums import CertificateUse
 
-from evsim.charge_point.certificate_store import CertificateStore
+from evsim.charge_point.certificate_store import CertificateError, CertificateStore
 from evsim.charge_point.configuration import Access, Key
 from evsim.charge_point.features.certificates import trust_file
 from evsim.charge_point.ledger import Ledger
@@ -51,6 +51,12 @@ def add_security_arguments(parser: argparse.ArgumentParser) -> None:
         "--secure-url",
         metavar="URL",
         help="central system for profiles 2 and 3 (default: --url with wss)",
+    )
+    group.add_argument(
+        "--crl",
+        type=Path,
+        metavar="FILE",
+        help="which firmware signing certificates the manufacturer has revoked",
     )
 
 
@@ -112,6 +118,14 @@ class Credentials:
                 write=self.raise_profile,
             ),
         )
+
+    def revocations(self) -> bytes | None:
+        """Give the manufacturer's certificate revocation list; CertificateError if unreadable."""
+        path: Path | None = self._options.crl
+        try:
+            return None if path is None else path.read_bytes()
+        except OSError as error:
+            raise CertificateError(f"cannot read {path}: {error.strerror}") from error
 
     def change_key(self, text: str) -> bool:
         """Take a new AuthorizationKey for all connections to come; False if it is none."""
