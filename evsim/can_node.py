@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable
 
 import can
@@ -36,7 +37,8 @@ class CanNode:
         self.on_message: Callable[[can.Message], None] | None = None
         #: Called with every message that comes or goes, for a recorder.
         self.taps: list[Callable[[can.Message], None]] = []
-        self._complained: set[str] = set()
+        #: How many frames were heard, ignored (for each kind of fault), sent and not sent.
+        self.counts: Counter[str] = Counter()
         self._descriptor = -1
         self._notifier: can.Notifier | None = None
         self._send_failed = False
@@ -96,10 +98,12 @@ class CanNode:
         try:
             frame = decode(message)
         except FrameError as error:
-            if error.kind not in self._complained:
-                self._complained.add(error.kind)
+            kind = f"ignored, {error.kind}"
+            self.counts[kind] += 1
+            if self.counts[kind] == 1:
                 log.warning("ignoring a CAN frame (said once per kind): %s", error)
             return
+        self.counts["heard"] += 1
         self.on_frame(frame)
 
     def send(self, frame: Frame) -> bool:
@@ -111,10 +115,12 @@ class CanNode:
         try:
             self.bus.send(message)
         except can.CanError as error:
+            self.counts["not sent"] += 1
             if not self._send_failed:
                 self._send_failed = True
                 log.error("CAN bus %s: %s", self.bus.channel_info, error)  # noqa: TRY400
             return False
+        self.counts["sent"] += 1
         if self._send_failed:
             self._send_failed = False
             log.info("CAN bus %s takes frames again", self.bus.channel_info)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Node:
     def __init__(self) -> None:
         self.sent: list[tuple[float, Frame]] = []
         self.on_frame: Callable[[Frame], None] = lambda _: None
+        self.counts: Counter[str] = Counter()
 
     def send(self, frame: Frame) -> bool:
         self.sent.append((asyncio.get_running_loop().time(), frame))

@@ -110,10 +110,15 @@ def test_diagnostics_tell_how_it_stands_but_no_secret(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path, credentials=credentials(ledger, tmp_path)) as it:
             central = await listen(it)
+            assert await central.start_remotely() == "Accepted"
+            it.node.counts["ignored, length"] = 7
+            await asyncio.sleep(10)
             answer = await central.call(call.GetDiagnostics(tmp_path.as_uri()))
             await asyncio.sleep(1)
             text = (tmp_path / answer.file_name).read_text("utf-8")
-            assert "connector 1: Available" in text
+            assert "connector 1: Charging" in text or "connector 1: SuspendedEV" in text
+            assert "[Transactions that run]\nconnector 1 since 2026-01-01T00:00:00" in text
+            assert "[CAN frames]\nignored, length: 7\n" in text
             assert "HeartbeatInterval = 300" in text
             assert "ab" * 16 not in text
 

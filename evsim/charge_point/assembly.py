@@ -45,7 +45,7 @@ from evsim.charge_point.reservations import Reservations
 from evsim.charge_point.security_events import SecurityEvent
 from evsim.charge_point.session import SessionLink
 from evsim.charger import Plant
-from evsim.clock import Clock, utc_now
+from evsim.clock import Clock, to_ocpp, utc_now
 from evsim.errors import UserError
 from evsim.network_faults import abort
 from evsim.ocpp_client import Endpoint
@@ -167,7 +167,12 @@ class Assembly(SessionLink):
             send=self.call,
             spawn=self.run_in_background,
             security_profile=lambda: credentials.profile if credentials else 0,
-            sections={"Status": lambda: [self.status()], "Configuration": self._show_configuration},
+            sections={
+                "Status": lambda: [self.status()],
+                "Configuration": self._show_configuration,
+                "Transactions that run": self._show_transactions,
+                "CAN frames": lambda: [f"{kind}: {count}" for kind, count in node.counts.items()],
+            },
             triggers=triggers,
             idle=self._out_of_use,
             reboot=functools.partial(self.restart, Reason.reboot),
@@ -281,6 +286,12 @@ class Assembly(SessionLink):
     def _show_configuration(self) -> list[str]:
         known, _ = self.configuration.read(None)
         return [f"{key['key']} = {key.get('value', '')}" for key in known]
+
+    def _show_transactions(self) -> list[str]:
+        return [
+            f"connector {running.connector_id} since {to_ocpp(running.started_at)}"
+            for running in self.ledger.open_transactions()
+        ]
 
     def _own_status(self) -> ChargePointStatus:
         out = 0 in self._out_of_service
