@@ -5,6 +5,7 @@ Programs and shells
     console         logging, colours, a quiet stop, one-line errors
     lab/            what a run of simulate.py is made of, and which runs make a data set
     live/           the catalogue on the wall clock, for the programs that play it
+    logs/           logs that other people's tools have written, and one that is being written
     scoring/        how good a detector is, by the labels of a set
     recording/      write and read labelled runs; metadata for sets of them
     play_options    the options with which programs play the catalogue, and its table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import os
 from pathlib import Path
 
 import can
@@ -132,6 +133,10 @@ def test_the_objects_of_others_are_read(value: object) -> None:
     assert event(value) == OcppEvent(5.0, "CP_9", IN, Kind.CALL, "17", "Heartbeat", {})
 
 
+def test_a_charge_point_may_be_a_number() -> None:
+    assert event({"time": 5, "station": 7, "message": HEARTBEAT}).charge_point == "7"
+
+
 def test_a_line_of_ours_is_read_as_it_is() -> None:
     value = {
         "time": 5.0, "charge_point": "CP_9", "direction": "to_charge_point", "kind": "LINK",
@@ -178,7 +183,8 @@ def test_a_key_in_a_foreign_log_is_not_shown() -> None:
         ({"time": 5, "message": HEARTBEAT, "direction": "up"}, "unknown direction 'up'"),
         ({"time": 5, "message": HEARTBEAT, "direction": 1}, "unknown direction 1"),
         ({"time": 5, "message": HEARTBEAT, "cp": ""}, "the charge point is no id: ''"),
-        ({"time": 5, "message": HEARTBEAT, "cp": 7}, "the charge point is no id: 7"),
+        ({"time": 5, "message": HEARTBEAT, "cp": [7]}, "the charge point is no id: [7]"),
+        ({"time": 5, "message": HEARTBEAT, "cp": 10**60}, "the charge point is no id: "),
         ([5, [2, "17", "DataTransfer", {}]], "either end may send 'DataTransfer'"),
         ([5, [2, "17", "TransactionEvent", {}]], "either end may send 'TransactionEvent'"),
     ],
@@ -300,6 +306,21 @@ def test_damage_is_told_with_its_line(tmp_path: Path, content: bytes, words: str
     assert words in str(caught.value)
 
 
-def test_a_directory_that_is_none_of_ours_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"there is no run\.json"):
+def test_a_directory_that_is_none_of_ours_or_half_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match=r"there is no run\.json in this directory, nor another"):
+        read_logs([tmp_path])
+    (tmp_path / "can.log").touch()
+    with pytest.raises(RecordingError, match=r"half written.*python -m evsim\.recording"):
         list(read_logs([tmp_path]))
+
+
+def test_a_pipe_is_told_since_it_cannot_be_looked_at_first(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LogError, match="no regular file; save what it gives in one"):
+        read_logs([tmp_path / "pipe"])
+
+
+def test_the_mark_with_which_windows_begins_a_file_is_none_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps([5, HEARTBEAT]) + "\r\n", encoding="utf-8-sig")
+    assert [e.time_s for e in read_logs([path])] == [5]

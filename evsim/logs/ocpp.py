@@ -129,7 +129,9 @@ class OcppLines:
         charge_point = _first(fields, _CHARGE_POINT)
         if charge_point is None:
             charge_point = self._nameless
-        elif not isinstance(charge_point, str) or not is_charge_point_id(charge_point):
+        elif type(charge_point) is int:
+            charge_point = str(charge_point)
+        if not isinstance(charge_point, str) or not is_charge_point_id(charge_point):
             raise ValueError(f"the charge point is no id: {charge_point!r:.60}")
         message = self._message(_first(fields, _MESSAGE))
         direction = self._direction(charge_point, message, _first(fields, _DIRECTION))

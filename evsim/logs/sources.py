@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import heapq
 import logging
 import math
@@ -21,6 +22,7 @@ from evsim.logs import candump
 from evsim.logs.ocpp import OcppLines
 from evsim.logs.text import LogError, lines, parsed
 from evsim.recording import read_events
+from evsim.recording.layout import INFO, OCPP, can_file
 from evsim.text import is_charge_point_id
 
 #: Whoever is not named: the default id of cp.py.
@@ -99,12 +101,18 @@ def read_logs(paths: Sequence[Path], whose: ChargePoints | None = None) -> Itera
 def _source(path: Path, whose: ChargePoints) -> tuple[int, Iterator[Event]]:
     """Give the events of one, and its rank among events of the same moment."""
     if path.is_dir():
+        if not any((path / name).exists() for name in (INFO, OCPP, can_file("log"))):
+            problem = f"there is no {INFO} in this directory, nor another file of a run"
+            raise LogError(path, f"{problem}; {EXPECTED}")
         return 1, read_events(path)
     if not path.exists():
         raise LogError(path, f"there is no such file; {EXPECTED}")
+    if not path.is_file():  # what a pipe gives cannot be looked at first
+        raise LogError(path, "no regular file; save what it gives in one")
     if path.suffixes and path.suffix.lower() in set(can.io.MESSAGE_READERS) - {".log"}:
         return 2, _of_python_can(path, whose)
-    number, text, _ = next(lines(path), (1, "", True))
+    with contextlib.closing(lines(path)) as numbered:
+        number, text, _ = next(numbered, (1, "", True))
     if not text:
         return 2, iter(())
     if text.startswith("("):

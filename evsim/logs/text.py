@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ class LogError(UserError):
         super().__init__(visible(f"{where}: {problem}"))
 
 
-def lines(path: Path) -> Iterator[tuple[int, str, bool]]:
+def lines(path: Path) -> Generator[tuple[int, str, bool], None, None]:
     """Give the lines that are not blank: number from 1, text, and whether it has its end.
 
     A file that ends in .gz is decompressed on the way.
@@ -37,6 +37,8 @@ def lines(path: Path) -> Iterator[tuple[int, str, bool]]:
             while line := file.readline(LONGEST_LINE_BYTES + 1):
                 number += 1
                 text = decoded(path, number, line)
+                if number == 1:
+                    text = text.removeprefix("\ufeff")  # as Windows' editors begin a file
                 if text:
                     yield number, text, line.endswith(b"\n")
     except FileNotFoundError:
