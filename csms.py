@@ -303,10 +303,9 @@ class CentralSystem(Registry[ChargePoint]):
         if charge_point.id not in self._secured and (self.rotate_keys or self.raise_to_profile):
             self._secured.add(charge_point.id)
             try:
-                if self.rotate_keys:
-                    await charge_point.rotate_key()
-                if self.raise_to_profile:
-                    await charge_point.raise_security_profile(self.raise_to_profile)
+                await charge_point.secure(
+                    rotate_key=self.rotate_keys, raise_to_profile=self.raise_to_profile
+                )
             except (RefusedError, UserError, ConnectionError, TimeoutError, OCPPError) as error:
                 log.error("%s: %s", charge_point.id, explain(error))  # noqa: TRY400
             else:

@@ -365,6 +365,22 @@ def test_reservations_get_ids_of_their_own() -> None:
     in_virtual_time(test())
 
 
+@pytest.mark.parametrize("status", ["Accepted", "RebootRequired"])
+def test_new_credentials_that_need_a_reboot_get_one(status: str) -> None:
+    async def test() -> None:
+        async with played() as (station, charge_point):
+            charge_point.answers["ChangeConfiguration"] = {"status": status}
+            await station.secure(rotate_key=True, raise_to_profile=2)
+            keys = [payload.get("key") for _, payload in charge_point.asked]
+            expected: list[str | None] = ["AuthorizationKey", "SecurityProfile"]
+            if status == "RebootRequired":
+                expected.append(None)
+                assert charge_point.asked[-1] == ("Reset", {"type": "Hard"})
+            assert keys == expected
+
+    in_virtual_time(test())
+
+
 # ── Absurd composite schedules ───────────────────────────────────────────────────────────────
 
 

@@ -181,11 +181,11 @@ class Station(
                 # It runs no such transaction; its StopTransaction may still come.
                 self.running.discard(transaction_id)
 
-    async def rotate_key(self) -> None:
+    async def rotate_key(self) -> ConfigurationStatus:
         """Give it a new AuthorizationKey; RefusedError if it won't take it."""
-        await self.give_key(secrets.token_bytes(KEY_BYTES[-1]))
+        return await self.give_key(secrets.token_bytes(KEY_BYTES[-1]))
 
-    async def give_key(self, key: bytes) -> None:
+    async def give_key(self, key: bytes) -> ConfigurationStatus:
         """Give it this AuthorizationKey, which opens from then on; RefusedError if it won't.
 
         With RebootRequired both keys open until it comes with the new one.
@@ -194,14 +194,15 @@ class Station(
         answer = await self.call(call.ChangeConfiguration("AuthorizationKey", key.hex()))
         if answer.status == ConfigurationStatus.reboot_required:
             log.info("%s: has a new AuthorizationKey, for when it has been reset", self.id)
-            return
+            return ConfigurationStatus.reboot_required
         if answer.status != ConfigurationStatus.accepted:
             self.ledger.withdraw_key(self.id)
             raise RefusedError(f"the new AuthorizationKey was answered with {answer.status}")
         self.ledger.adopt_key(self.id)
         log.info("%s: has a new AuthorizationKey", self.id)
+        return ConfigurationStatus.accepted
 
-    async def raise_security_profile(self, profile: int) -> None:
+    async def raise_security_profile(self, profile: int) -> ConfigurationStatus:
         """Let it connect with a higher security profile; RefusedError if it won't."""
         answer = await self.ask(
             call.ChangeConfiguration("SecurityProfile", str(profile)),
@@ -209,6 +210,15 @@ class Station(
             ConfigurationStatus.accepted,
             ConfigurationStatus.reboot_required,
         )
-        if answer.status == ConfigurationStatus.reboot_required:
-            await self.reset(ResetType.hard)
         log.info("%s: goes over to security profile %d", self.id, profile)
+        return ConfigurationStatus(answer.status)
+
+    async def secure(self, *, rotate_key: bool, raise_to_profile: int | None) -> None:
+        """Give it new credentials, with which it then connects anew; RefusedError if it won't."""
+        answers = set()
+        if rotate_key:
+            answers.add(await self.rotate_key())
+        if raise_to_profile is not None:
+            answers.add(await self.raise_security_profile(raise_to_profile))
+        if ConfigurationStatus.reboot_required in answers:
+            await self.reset(ResetType.hard)

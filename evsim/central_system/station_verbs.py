@@ -131,10 +131,10 @@ class StationVerbs:
         if key.lower() != "authorizationkey":
             return show(await station.change_configuration(key, value))
         try:
-            await station.give_key(parse_key(value))
+            new_key = parse_key(value)
         except ValueError as error:
             raise UserError(str(error)) from None
-        return "Accepted"
+        return (await station.give_key(new_key)).value
 
     async def availability(self, kind: str, connector: str = "0") -> str:
         """Make it operative or inoperative."""
