@@ -29,7 +29,7 @@ from evsim.central_system.admission import Admission, keep_keys, tls_context
 from evsim.central_system.features.security import Signer
 from evsim.central_system.id_tags import IdTag, keep_tags
 from evsim.central_system.ledger import Ledger
-from evsim.central_system.options import address, parse_arguments, warn_if_open
+from evsim.central_system.options import address, parse_arguments, signer, warn_if_open
 from evsim.central_system.registry import LinkRecorder, Registry
 from evsim.central_system.scenario import Scenario
 from evsim.central_system.server import OcppServer
@@ -320,7 +320,7 @@ class CentralSystem(Registry[ChargePoint]):
 
 async def main(options: argparse.Namespace) -> None:
     """Run the central system until it is cancelled."""
-    tls = tls_context(options)
+    tls, sign = tls_context(options), signer(options)
     scenario = None if options.scenario is None else Scenario(options.scenario)
     with closing(Ledger(options.db)) as ledger, Recording(options.record, ocpp=True) as recording:
         keep_keys(options, ledger)
@@ -353,6 +353,7 @@ async def main(options: argparse.Namespace) -> None:
             rotate_keys=options.rotate_keys,
             raise_to_profile=options.raise_to_profile,
             one_transaction_per_tag=options.one_transaction_per_tag,
+            sign=sign,
         )
         server = OcppServer(central_system.talk, Admission(options.security_profile, ledger), tls)
         terminal = Terminal(central_system.charge_points, ledger.id_tags, id_tag=ID_TAG)

@@ -65,6 +65,7 @@ LAYERS: list[list[str]] = [
     # Plain values, and what knows nothing of charging.
     [
         "evsim.alarm_list",
+        "evsim.authority",
         "evsim.can_timing",
         "evsim.events",
         "evsim.figure_window",

@@ -11,6 +11,8 @@ from websockets.asyncio.server import Server
 
 from evsim import console
 from evsim.central_system.admission import add_security_arguments
+from evsim.central_system.features.security import Signer
+from evsim.errors import UserError
 from evsim.live.options import add_live_arguments, has, playing_from
 from evsim.security import uses_tls
 from evsim.sqlite import state_directory
@@ -69,6 +71,12 @@ def parse_arguments(description: str, arguments: list[str] | None = None) -> arg
 def _add_security_arguments(parser: argparse.ArgumentParser) -> None:
     group = add_security_arguments(parser)
     group.add_argument(
+        "--ca-key",
+        type=Path,
+        metavar="FILE",
+        help="private key of --ca: sign the certificates that charge points ask for",
+    )
+    group.add_argument(
         "--rotate-keys",
         action="store_true",
         help="give each charge point a new AuthorizationKey when it boots",
@@ -89,6 +97,21 @@ def _refuse_contradictions(parser: argparse.ArgumentParser, options: argparse.Na
         parser.error("--cycles is about the base scenario alone; elsewhere --parameter says it")
     if options.scenario is not None and (has(options, "anomaly") or has(options, "benign")):
         parser.error("--scenario is played alone; leave it or --anomaly and --benign out")
+    if options.ca_key is not None and options.ca is None:
+        parser.error("--ca-key is the private key of --ca; give that too")
+
+
+def signer(options: argparse.Namespace) -> Signer | None:
+    """Give what signs certificate requests, if --ca-key is given; UserError if it can't."""
+    if options.ca_key is None:
+        return None
+    try:
+        from evsim.authority import Authority
+    except ImportError as error:
+        raise UserError(
+            "--ca-key needs the package cryptography: pip install -e '.[security]'"
+        ) from error
+    return Authority.load(options.ca, options.ca_key).sign_request
 
 
 def warn_if_open(options: argparse.Namespace) -> None:
