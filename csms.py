@@ -100,7 +100,7 @@ async def repeat_anomaly(
                 "%s: left in cycle %d; it starts over when it is back", charge_point.id, cycle
             )
             return
-        except (RefusedError, TimeoutError, OCPPError) as error:
+        except (RefusedError, UserError, TimeoutError, OCPPError) as error:
             text = explain(error)
             log.error("%s: cycle %d ended early: %s", charge_point.id, cycle, text)  # noqa: TRY400
             await asyncio.sleep(max(AFTER_STOP_S, SHORTEST_PAUSE_S))
@@ -200,15 +200,7 @@ class ChargePoint(Station):
     ) -> call_result.MeterValues:
         """Record them."""
         self.ledger.meter_values(self.id, connector_id, transaction_id, meter_value)
-        if transaction_id is not None and not self.ledger.is_stopped(self.id, transaction_id):
-            self.note_running(transaction_id)
-        self.note(Action.meter_values, connector_id=connector_id, transaction_id=transaction_id)
-        for value in meter_value:
-            self.note_sampled_values(value["sampled_value"])
-            readings = ", ".join(
-                f"{sample['value']} {sample.get('unit', 'Wh')}" for sample in value["sampled_value"]
-            )
-            log.debug("%s: connector %d: %s", self.id, connector_id, readings)
+        self.note_meter_values(connector_id, transaction_id, meter_value)
         return call_result.MeterValues()
 
     @on(Action.stop_transaction)

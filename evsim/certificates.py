@@ -35,7 +35,9 @@ except ImportError:
     sys.exit("evsim.certificates needs the package cryptography: pip install -e '.[security]'")
 
 
-def make_all(directory: Path, host: str, charge_point_ids: list[str], *, keep_ca_key: bool) -> None:
+def make_all(
+    directory: Path, host: str, charge_point_ids: list[str], *, keep_ca_key: bool = False
+) -> None:
     """Write everything; UserError if the directory already holds a CA or can't be written."""
     try:
         directory.mkdir(parents=True, exist_ok=True)

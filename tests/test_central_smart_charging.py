@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from conftest import StartScript
 from hypothesis import given
 from hypothesis import strategies as st
 from played_charge_point import PlayedChargePoint, in_virtual_time, played
@@ -85,6 +86,26 @@ def test_a_refused_limit_in_watts_says_both() -> None:
                 await station.set_limit(16)
 
     in_virtual_time(test())
+
+
+@pytest.mark.processes
+def test_the_base_scenario_with_a_real_charge_point_that_takes_watts_only(
+    start_script: StartScript, free_port: int
+) -> None:
+    start_script("charger_module.py").wait_for("Listening for CAN commands")
+    csms = start_script("csms.py", "--port", str(free_port), "--cycles", "2")
+    csms.wait_for("running on")
+    cp = start_script("cp.py", "--url", f"ws://127.0.0.1:{free_port}", "--rate-units", "W")
+    csms.wait_for("CP_1: takes limits in watts only")
+    csms.wait_for("CP_1: limit 100 A (40000 W)")
+    csms.wait_for("CP_1: the anomaly is over")
+    assert "ended early" not in csms.output
+    assert [line.split()[-2] for line in cp.lines if " limit " in line][:4] == [
+        "0",
+        "100",
+        "0",
+        "100",
+    ]
 
 
 def sample(measurand: str, value: object, phase: str = "", unit: str = "") -> dict[str, Any]:

@@ -49,6 +49,8 @@ class Station(OcppLink):
     async def on_get_configuration(self, key: list[str], **_: object) -> Any:
         assert key == ["ChargingScheduleAllowedChargingRateUnit"]
         self.asked_for_its_unit += 1
+        if "unit" in self.mute:
+            await asyncio.Event().wait()
         entry = {"key": key[0], "readonly": True, "value": self.unit_key}
         return call_result.GetConfiguration([entry])
 
@@ -199,6 +201,29 @@ def test_who_does_not_tell_its_unit_gets_amperes_and_the_scenario(tmp_path: Path
             assert station.words == CYCLE
 
     play(test())
+
+
+def test_who_leaves_while_it_is_asked_for_its_unit_is_no_trouble(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, cycles=1) as it:
+            station = Station()
+            station.mute = {"unit"}
+            end = await it.connect(station)
+            await station.boot()
+            await asyncio.sleep(5)
+            await end.close()
+            await asyncio.sleep(5)
+            station.mute.clear()
+            station.asked.clear()
+            await it.connect(station)
+            await station.report()
+            await asyncio.sleep(60)
+            assert station.words == CYCLE
+
+    play(test())
+    assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
 
 
 def test_a_tag_is_answered_with_what_is_known_of_it(tmp_path: Path) -> None:

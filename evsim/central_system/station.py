@@ -116,6 +116,23 @@ class Station(
         if asked_for and self._started is not None and not self._started.done():
             self._started.set_result(transaction_id)
 
+    def note_meter_values(
+        self,
+        connector_id: int,
+        transaction_id: int | None,
+        meter_value: list[Mapping[str, Any]],
+    ) -> None:
+        """Take note of the meter values of a connector: what runs there, and what was measured."""
+        if transaction_id is not None and not self.ledger.is_stopped(self.id, transaction_id):
+            self.note_running(transaction_id)
+        self.note(Action.meter_values, connector_id=connector_id, transaction_id=transaction_id)
+        for value in meter_value:
+            self.note_sampled_values(value["sampled_value"])
+            readings = ", ".join(
+                f"{sample['value']} {sample.get('unit', 'Wh')}" for sample in value["sampled_value"]
+            )
+            log.debug("%s: connector %d: %s", self.id, connector_id, readings)
+
     def note_stopped(self, transaction_id: int, reason: str) -> None:
         """Take note of a StopTransaction."""
         self.running.discard(transaction_id)

@@ -45,7 +45,7 @@ class SmartChargingCommands(Asking):
         unit = ChargingRateUnitType.amps
         try:
             unit = unit_in(await self.call(call.GetConfiguration([UNIT_KEY])))
-        except (OCPPError, TimeoutError) as error:
+        except (OCPPError, TimeoutError, ConnectionError) as error:
             log.debug("%s: does not tell its %s: %s", self.id, UNIT_KEY, explain(error))
         if unit == ChargingRateUnitType.watts:
             log.info("%s: takes limits in watts only", self.id)
