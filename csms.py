@@ -2,7 +2,8 @@
 """An OCPP 1.6-J central system that plays an anomaly with every charge point that boots.
 
 The anomaly is send_anomaly() below: change its limits and waits, and the pattern changes. --anomaly
-plays another one of the catalogue instead.
+plays another one of the catalogue instead, --scenario a coroutine from a file of yours. In a
+terminal it also takes commands: type help.
 """
 
 from __future__ import annotations
@@ -186,7 +187,8 @@ class ChargePoint(Station):
         self.note_started(connector_id, id_tag, transaction_id)
         info = self.ledger.id_tags.get(id_tag).info(self.now())
         alone = self.central_system.one_transaction_per_tag
-        if alone and self.ledger.runs_elsewhere(id_tag, transaction_id):
+        accepted = info.status == AuthorizationStatus.accepted
+        if alone and accepted and self.ledger.runs_elsewhere(id_tag, transaction_id):
             info = IdTagInfo(AuthorizationStatus.concurrent_tx)
         return call_result.StartTransaction(transaction_id, info)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
@@ -72,6 +73,17 @@ def test_it_is_asked_once_which_unit_it_takes_and_gets_that(
             actions = [action for action, _ in charge_point.asked]
             assert actions == ["GetConfiguration", *["SetChargingProfile"] * 3]
             assert charge_point.asked[0][1] == {"key": [UNIT_KEY]}
+
+    in_virtual_time(test())
+
+
+def test_two_limits_at_once_ask_only_once() -> None:
+    async def test() -> None:
+        async with played() as (station, charge_point):
+            charge_point.answers["GetConfiguration"] = unit_is("Power")
+            await asyncio.gather(station.set_limit(10), station.set_limit(20))
+            assert limits(charge_point) == [(4000, "W"), (8000, "W")]
+            assert len(charge_point.asked) == 3
 
     in_virtual_time(test())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -34,22 +35,26 @@ class SmartChargingCommands(Asking):
         self.watts_per_a = watts_per_a
         #: What its limits are in; None until it has been asked.
         self.rate_unit: ChargingRateUnitType | None = None
+        self._asking_for_unit = asyncio.Lock()
 
     async def learn_rate_unit(self) -> ChargingRateUnitType:
         """Ask, once per connection, in which unit it takes limits: A, unless it is W only.
 
         What refuses, or answers with nonsense or not at all, gets A.
         """
-        if self.rate_unit is not None:
-            return self.rate_unit
-        unit = ChargingRateUnitType.amps
+        async with self._asking_for_unit:
+            if self.rate_unit is None:
+                self.rate_unit = await self._ask_for_unit()
+        return self.rate_unit
+
+    async def _ask_for_unit(self) -> ChargingRateUnitType:
         try:
             unit = unit_in(await self.call(call.GetConfiguration([UNIT_KEY])))
         except (OCPPError, TimeoutError, ConnectionError) as error:
             log.debug("%s: does not tell its %s: %s", self.id, UNIT_KEY, explain(error))
+            return ChargingRateUnitType.amps
         if unit == ChargingRateUnitType.watts:
             log.info("%s: takes limits in watts only", self.id)
-        self.rate_unit = unit
         return unit
 
     def note_sampled_values(self, sampled_values: list[Mapping[str, Any]]) -> None:
