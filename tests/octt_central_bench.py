@@ -86,24 +86,30 @@ class Bench:
         """Do the same, and give what `verb` returned too."""
         check_response(action, dict(answer))
         doing = asyncio.ensure_future(verb)
-        try:
-            payload = await self.tool.expect(action)
-            await self.tool.answer(answer)
-            async with asyncio.timeout(PATIENCE_S):
-                return payload, await doing
-        finally:
-            doing.cancel()
+        payload = await self._expect(action, doing)
+        await self.tool.answer(answer)
+        async with asyncio.timeout(PATIENCE_S):
+            return payload, await doing
 
     async def refused(self, verb: Awaitable[Any], action: str, status: str) -> Payload:
         """Refuse it: `verb` must raise RefusedError with that status in one line."""
         doing = asyncio.ensure_future(verb)
-        payload = await self.tool.expect(action)
+        payload = await self._expect(action, doing)
         await self.tool.answer({"status": status})
         with pytest.raises(RefusedError) as refusal:
             await doing
         (line,) = str(refusal.value).splitlines()
         assert status in line
         return payload
+
+    async def _expect(self, action: str, doing: asyncio.Future[Any]) -> Payload:
+        """Wait for the CALL; if the verb fails instead, so does the test, with its error."""
+        expecting = asyncio.ensure_future(self.tool.expect(action))
+        await asyncio.wait({expecting, doing}, return_when=asyncio.FIRST_COMPLETED)
+        if not expecting.done():
+            expecting.cancel()
+            pytest.fail(f"{action} was expected, but nothing asked: {await doing!r}")
+        return await expecting
 
     # ── What the charge point says ───────────────────────────────────────────────────────────
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ocpp.exceptions import OCPPError
 from ocpp.v16.enums import (
@@ -133,17 +133,18 @@ KEYS = st.lists(
     ),
     max_size=3,
 )
-#: What the schemas mostly let pass, and what makes no sense all the same.
+#: For each verb something that its schema mostly lets pass, and that makes no sense all the same.
 PLAUSIBLE = st.fixed_dictionaries(
-    {},
-    optional={
-        "status": STATUSES,
-        "connectorId": st.integers(-(2**40), 2**40),
-        "scheduleStart": st.sampled_from(["garbage", "2026-01-01T00:00:00Z"]),
+    {
+        "status": st.just("Accepted") | STATUSES,
         "chargingSchedule": SCHEDULES,
+        "listVersion": st.integers(-(2**40), 2**40),
+    },
+    optional={
+        "connectorId": st.just(1) | st.integers(-(2**40), 2**40),
+        "scheduleStart": st.sampled_from(["garbage", "2026-01-01T00:00:00Z"]),
         "configurationKey": KEYS,
         "unknownKey": st.lists(st.sampled_from(["Other", ""]), max_size=2),
-        "listVersion": st.integers(-(2**40), 2**40),
         "fileName": st.sampled_from(["", "../../etc/passwd", "a\nb"]),
         "certificateHashData": st.lists(JSON, max_size=2),
         "data": st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
@@ -184,6 +185,17 @@ async def show(it: Bench, name: str, answer: Answer, *, fitted: bool) -> None:
     assert "currentTime" in await it.tool.call("Heartbeat")
 
 
+def schedule(**fields: object) -> Answer:
+    made = {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 6}]}
+    return {"status": "Accepted", "chargingSchedule": {**made, **fields}}
+
+
+@example(answer={}, fitted=True)
+@example(answer={"status": "Accepted"}, fitted=True)
+@example(answer=schedule(), fitted=True)
+@example(answer=schedule(duration=2**40), fitted=True)
+@example(answer=schedule(chargingSchedulePeriod=[]), fitted=True)
+@example(answer=schedule(chargingSchedulePeriod=[{"startPeriod": -1, "limit": 0}]), fitted=True)
 @given(answer=ANSWERS, fitted=st.booleans())
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 def test_no_answer_ends_the_link_or_is_more_than_one_clear_error(

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from ocpp.v16.enums import ResetType
-from octt_central_bench import Bench, moment
+from octt_central_bench import ACCEPTED, Bench, moment
 from octt_tool import PATIENCE_S, Tool
 from test_security import UNIFORM_REFUSAL, enter, key_of, knock, run, served
 from websockets.asyncio.client import ClientConnection, connect
@@ -69,14 +69,16 @@ def test_tc_073_csms_update_the_basic_auth_password(tmp_path: Path, pki: Path) -
             for _ in range(2):
                 async with session(central, enter(port, keys[-1])) as it:
                     keys.append(await key_change(it))
+                # At once, not only when the new one has been used.
+                refusal = await knock(port, "/CP_1", basic_authorization("CP_1", keys[-2]))
+                assert refusal == UNIFORM_REFUSAL
             assert len(set(keys)) == 3
             async with session(central, enter(port, keys[-1])) as it:
                 await it.refused(it.station.rotate_key(), "ChangeConfiguration", "Rejected")
             async with session(central, enter(port, keys[-1])):
                 pass  # a key that was refused changes nothing
-            for old in keys[:-1]:
-                refusal = await knock(port, "/CP_1", basic_authorization("CP_1", old))
-                assert refusal == UNIFORM_REFUSAL
+            refusal = await knock(port, "/CP_1", basic_authorization("CP_1", keys[0]))
+            assert refusal == UNIFORM_REFUSAL
 
     run(test())
 
@@ -101,12 +103,19 @@ def test_tc_083_csms_upgrade_the_security_profile(tmp_path: Path, pki: Path) -> 
         key = key_of(pki, "CP_1")
         async with served(tmp_path / "db", 1, pki) as (port, central):
             async with session(central, enter(port, key)) as it:
-                for status in ("Accepted", "RebootRequired"):
-                    verb = it.station.raise_security_profile(2)
-                    asked = await it.asked(verb, "ChangeConfiguration", {"status": status})
-                    assert asked == {"key": "SecurityProfile", "value": "2"}
+                verb = it.station.raise_security_profile(2)
+                asked = await it.asked(verb, "ChangeConfiguration")
+                assert asked == {"key": "SecurityProfile", "value": "2"}
                 asked = await it.asked(it.station.reset(ResetType.hard), "Reset")
                 assert asked == {"type": "Hard"}
+            async with session(central, enter(port, key)) as it:
+                # A station that asks for the reset is reset.
+                raising = asyncio.ensure_future(it.station.raise_security_profile(2))
+                await it.tool.expect("ChangeConfiguration")
+                await it.tool.answer({"status": "RebootRequired"})
+                assert await it.tool.expect("Reset") == {"type": "Hard"}
+                await it.tool.answer(ACCEPTED)
+                await raising
             async with session(central, enter(port, key)) as it:
                 verb = it.station.raise_security_profile(2)
                 await it.refused(verb, "ChangeConfiguration", "Rejected")
