@@ -16,6 +16,7 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 from ocpp.v16 import call
@@ -54,6 +55,7 @@ class Bench:
         configuration: Mapping[str, str],
         plant: str,
         credentials: Callable[[Ledger], Credentials] | None,
+        state: Path,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.now = virtual_time.clock()
@@ -62,7 +64,7 @@ class Bench:
         self.frames: list[tuple[float, Frame]] = []
         bus.taps.append(lambda m: self.frames.append((self.loop.time(), decode(m))))
         self.charger = ChargerModule(PowerModule(PLANTS[plant]), InMemoryNode(bus))
-        self.ledger = Ledger(IN_MEMORY)
+        self.ledger = Ledger(state)
         self.cp = ChargePoint(
             "CP_1",
             node=InMemoryNode(bus),
@@ -200,12 +202,16 @@ async def bench(
     configuration: Mapping[str, str] | None = None,
     plant: str = "dc",
     credentials: Callable[[Ledger], Credentials] | None = None,
+    state: Path = IN_MEMORY,
     boot: bool = True,
 ) -> AsyncIterator[Bench]:
-    """Run a charge point and all around it; unless `boot` is False, it has booted."""
+    """Run a charge point and all around it; unless `boot` is False, it has booted.
+
+    :param state: the charge point's file, for what outlives the program.
+    """
     # A sample every second, as the base scenario has it, would only fill the list of messages.
     configuration = {"MeterValueSampleInterval": "0", **(configuration or {})}
-    made = Bench(hardware, configuration, plant, credentials)
+    made = Bench(hardware, configuration, plant, credentials, state)
     running = [
         asyncio.create_task(made.charger.run()),
         asyncio.create_task(made.cp.run(made.keep_connected())),

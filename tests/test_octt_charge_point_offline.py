@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +95,21 @@ async def test_tc_034_cs_unavailable_after_a_power_failure(it: Bench, connector_
         *(wanted_status("Available", what.fields["connector_id"]) for what in changed)  # type: ignore[arg-type]
     )
     await it.start()
+
+
+def test_tc_034_cs_unavailable_after_another_start_of_the_program(tmp_path: Path) -> None:
+    @octt(state=tmp_path / "cp.sqlite")
+    async def before(it: Bench) -> None:
+        await it.ask("Accepted", call.ChangeAvailability(1, AvailabilityType.inoperative))
+        await it.central.status("Unavailable")
+
+    @octt(state=tmp_path / "cp.sqlite", boot=False)
+    async def after(it: Bench) -> None:
+        it.go_online()
+        await it.booted("Available", "Unavailable")
+
+    before()
+    after()
 
 
 # ── Connection lost ──────────────────────────────────────────────────────────────────────────
