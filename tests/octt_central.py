@@ -4,7 +4,7 @@
     await central.status("Preparing")                    a StatusNotification of connector 1
     await central.expect_each(wanted(...), wanted(...))  the next ones are these, in any order
     await central.silence(60)                            nothing comes for that long
-    answer = await central.call(call.Reset("Hard"))      what it asks
+    await central.ask("Accepted", call.ClearCache())     what it asks, and the answer's status
 
 Heartbeats, MeterValues and security events come when they like: they are passed over unless they
 are asked for. All fields are in snake case.
@@ -126,6 +126,12 @@ class PlayedCentral(OcppLink):
     @staticmethod
     def _answer_plainly(action: str) -> Answer:
         return lambda _: getattr(call_result, action)()
+
+    async def ask(self, status: str, request: Any) -> Any:
+        """Ask the charge point; its answer must have this status."""
+        answer = await self.call(request)
+        assert str(answer.status) == status, f"{request} was answered with {answer}"
+        return answer
 
     # ── What came ────────────────────────────────────────────────────────────────────────────
 

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from octt_central import PlayedCentral
@@ -52,14 +53,23 @@ class Secured:
 
     @asynccontextmanager
     async def listen(
-        self, profile: int, *, port: int = 0, certificates: Path | None = None
+        self,
+        profile: int,
+        *,
+        port: int = 0,
+        certificates: Path | None = None,
+        trusted: Path | None = None,
     ) -> AsyncIterator[int]:
-        """Listen as csms.py does; give the port."""
+        """Listen as csms.py does; give the port.
+
+        :param certificates: the directory with the server's own, instead of `pki`.
+        :param trusted: who may sign the charge points' certificates, instead of `pki`'s CA.
+        """
         directory = certificates or self.pki
         tls: ssl.SSLContext | None = None
         if uses_tls(profile):
             pair = directory / "csms.pem", directory / "csms.key"
-            tls = server_context(profile, *pair, self.pki / "ca.pem")
+            tls = server_context(profile, *pair, trusted or self.pki / "ca.pem")
         server = OcppServer(self._talk, Admission(profile, self.central_ledger), tls)
         async with server.listen("127.0.0.1", port) as listening:
             yield next(iter(listening.sockets)).getsockname()[1]
@@ -120,6 +130,10 @@ class Secured:
                 for task in running:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
+
+    async def ask(self, status: str, request: Any) -> Any:
+        """Ask the charge point; its answer must have this status."""
+        return await self.central.ask(status, request)
 
     async def booted(self) -> None:
         """Hear of a boot and of the connectors."""

@@ -9,14 +9,17 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from authorities import Authority
 from ocpp.v16 import call
-from ocpp.v16.enums import ResetType
+from ocpp.v16.enums import CertificateUse, MessageTrigger, ResetType
 from octt_secured import SOON_S, Secured, secured
 
 from evsim.certificates import make_all
+from evsim.clock import utc_now
 from evsim.security import basic_authorization, digest
 
 
@@ -38,6 +41,11 @@ async def on_profile(pki: Path, profile: int) -> AsyncIterator[Secured]:
     ):
         await it.booted()
         yield it
+
+
+def named(distinguished_name: tuple[tuple[tuple[str, str], ...], ...]) -> dict[str, str]:
+    """Give the parts of a name as the ssl module shows it."""
+    return dict(pair for (pair,) in distinguished_name)
 
 
 def test_tc_085_cs_basic_authentication(pki: Path) -> None:
@@ -66,8 +74,7 @@ def test_tc_087_cs_tls_with_the_clients_certificate(pki: Path) -> None:
     async def test() -> None:
         async with on_profile(pki, 3) as it:
             tls = it.connections[0].transport.get_extra_info("ssl_object")
-            subject = dict(pair for (pair,) in tls.getpeercert()["subject"])
-            assert subject["commonName"] == "CP_1"
+            assert named(tls.getpeercert()["subject"])["commonName"] == "CP_1"
 
     asyncio.run(test())
 
@@ -77,14 +84,40 @@ def test_tc_073_cs_new_key(pki: Path) -> None:
         new = bytes(range(20))
         async with on_profile(pki, 1) as it:
             it.central_ledger.offer_key("CP_1", digest(new))
-            request = call.ChangeConfiguration("AuthorizationKey", new.hex())
-            assert (await it.central.call(request)).status == "Accepted"
+            await it.ask("Accepted", call.ChangeConfiguration("AuthorizationKey", new.hex()))
             await it.reconnected()
             first, second = [c.request for c in it.connections]
             assert first is not None
             assert second is not None
             assert first.headers["Authorization"] == basic_authorization("CP_1", it.key)
             assert second.headers["Authorization"] == basic_authorization("CP_1", new)
+
+    asyncio.run(test())
+
+
+def test_tc_074_cs_a_new_certificate_is_connected_with(pki: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        authority, both = Authority("another root"), tmp_path / "both.pem"
+        both.write_text((pki / "ca.pem").read_text() + authority.pem)
+        async with (
+            secured(pki) as it,
+            it.listen(3, trusted=both) as port,
+            it.charge_point(it.arguments(3, port)),
+        ):
+            await it.booted()
+            await it.ask("Accepted", call.ChangeConfiguration("CpoName", "an operator"))
+            use = CertificateUse.central_system_root_certificate
+            await it.ask("Accepted", call.InstallCertificate(use, authority.pem))
+            trigger = MessageTrigger.sign_charge_point_certificate
+            await it.ask("Accepted", call.ExtendedTriggerMessage(trigger))
+            asked = await it.central.expect("SignCertificate", within_s=SOON_S)
+            signed = authority.sign_request(asked["csr"], end=utc_now() + timedelta(days=1))
+            await it.ask("Accepted", call.CertificateSigned(signed))
+            await it.reconnected()
+            shown = it.connections[-1].transport.get_extra_info("ssl_object").getpeercert()
+            assert named(shown["issuer"]) == {"commonName": "another root"}
+            subject = {"commonName": "CP_1", "organizationName": "an operator"}
+            assert named(shown["subject"]) == subject
 
     asyncio.run(test())
 
@@ -98,11 +131,10 @@ def test_tc_083_cs_the_profile_rises(pki: Path) -> None:
             ]
             async with it.charge_point(arguments):
                 await it.booted()
-                request = call.ChangeConfiguration("SecurityProfile", "2")
-                assert (await it.central.call(request)).status == "Accepted"
+                await it.ask("Accepted", call.ChangeConfiguration("SecurityProfile", "2"))
                 await it.reconnected()  # at once
                 assert it.connections[-1].transport.get_extra_info("ssl_object") is not None
-                assert (await it.central.call(call.Reset(ResetType.hard))).status == "Accepted"
+                await it.ask("Accepted", call.Reset(ResetType.hard))
                 await it.booted()
                 assert it.connections[-1].transport.get_extra_info("ssl_object") is not None
 
@@ -113,8 +145,7 @@ def test_tc_083_cs_the_profile_rises(pki: Path) -> None:
 def test_tc_084_cs_the_profile_cannot_be_lowered(pki: Path, profile: int, lower: str) -> None:
     async def test() -> None:
         async with on_profile(pki, profile) as it:
-            request = call.ChangeConfiguration("SecurityProfile", lower)
-            assert (await it.central.call(request)).status == "Rejected"
+            await it.ask("Rejected", call.ChangeConfiguration("SecurityProfile", lower))
             answer = await it.central.call(call.GetConfiguration(["SecurityProfile"]))
             (entry,) = answer.configuration_key
             assert entry["value"] == str(profile)
