@@ -227,6 +227,7 @@ async def bench(
         if boot:
             await made.boot()
         yield made
+        made.central.check_statuses()
         assert not made.cp.troubles
         assert not made.central.troubles
     finally:

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import pytest
 from ocpp.v16 import call_result
+from ocpp.v16.enums import MessageTrigger
 
 from evsim.clock import Clock, from_ocpp, to_ocpp
-from evsim.ocpp_link import OcppLink
+from evsim.ocpp_link import Connection, OcppLink
 
 #: What must have come by then, in virtual time.
 SOON_S = 60.0
@@ -37,6 +38,20 @@ PLAIN = (
     "SignedFirmwareStatusNotification",
     "StatusNotification",
 )
+
+#: From a status to those that may follow it: the table in OCPP 1.6, section 4.9.
+TRANSITIONS = {
+    "Available": "Preparing Charging SuspendedEV SuspendedEVSE Reserved Unavailable Faulted",
+    "Preparing": "Available Charging SuspendedEV SuspendedEVSE Finishing Faulted",
+    "Charging": "Available SuspendedEV SuspendedEVSE Finishing Unavailable Faulted",
+    "SuspendedEV": "Available Charging SuspendedEVSE Finishing Unavailable Faulted",
+    "SuspendedEVSE": "Available Charging SuspendedEV Finishing Unavailable Faulted",
+    "Finishing": "Available Preparing Unavailable Faulted",
+    "Reserved": "Available Preparing Unavailable Faulted",
+    "Unavailable": "Available Preparing Charging SuspendedEV SuspendedEVSE Faulted",
+    "Faulted": "Available Preparing Charging SuspendedEV SuspendedEVSE Finishing Reserved "
+    "Unavailable",
+}
 
 Answer = Callable[[dict[str, Any]], Any]
 
@@ -99,6 +114,8 @@ class PlayedCentral(OcppLink):
         for action in self.answers:
             self.route_map[action] = {"_on_action": functools.partial(self._hear, action)}
         self._seen = 0
+        #: How many messages there were when each connection began, and each trigger of a status.
+        self._began: list[int] = []
         self._news = asyncio.Event()
 
     # ── Answering ────────────────────────────────────────────────────────────────────────────
@@ -129,9 +146,16 @@ class PlayedCentral(OcppLink):
 
     async def ask(self, status: str, request: Any) -> Any:
         """Ask the charge point; its answer must have this status."""
+        if getattr(request, "requested_message", "") == MessageTrigger.status_notification:
+            self._began.append(len(self.got))
         answer = await self.call(request)
         assert str(answer.status) == status, f"{request} was answered with {answer}"
         return answer
+
+    async def serve(self, connection: Connection) -> None:
+        """Talk over `connection` until it closes."""
+        self._began.append(len(self.got))
+        await super().serve(connection)
 
     # ── What came ────────────────────────────────────────────────────────────────────────────
 
@@ -192,6 +216,21 @@ class PlayedCentral(OcppLink):
                     await self._news.wait()
         except TimeoutError:
             pytest.fail(f"{what} has not come within {within_s:g} s, after\n{self._told()}")
+
+    def check_statuses(self) -> None:
+        """Check that each status told follows from the one before, as OCPP has it."""
+        before: dict[int, str] = {}
+        for number, message in enumerate(self.got):
+            if number in self._began or message.action == "BootNotification":
+                before.clear()
+            if message.action == "StatusNotification":
+                connector_id, status = message.payload["connector_id"], message.payload["status"]
+                if connector_id == 0:
+                    assert status in ("Available", "Unavailable", "Faulted"), f"{message}"
+                former = before.get(connector_id)
+                may_follow = former is None or status in TRANSITIONS[former].split()
+                assert may_follow, f"{former}, then {message}"
+                before[connector_id] = status
 
     async def silence(self, for_s: float) -> None:
         """Wait that long: nothing may come."""

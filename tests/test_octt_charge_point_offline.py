@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ocpp.v16 import call
-from ocpp.v16.enums import AvailabilityType
+from ocpp.v16.enums import AvailabilityType, UpdateType
 from octt_bench import Bench, octt
 from octt_central import Message, wanted, wanted_status
 
@@ -152,6 +152,22 @@ async def test_tc_037_1_cs_started_offline_with_a_valid_tag(it: Bench) -> None:
     await it.central.silence(60)
     assert it.current_a > 0
     await it.stop(it.central.next_transaction_id - 1)
+
+
+@octt()
+async def test_tc_037_1_cs_started_offline_with_a_listed_tag_and_no_other(it: Bench) -> None:
+    listed = {"id_tag": "TAG", "id_tag_info": {"status": "Accepted"}}
+    await it.ask("Accepted", call.SendLocalList(1, UpdateType.full, [listed]))
+    await it.go_offline()
+    it.cp.plug()
+    await it.cp.tag("UNKNOWN")
+    await asyncio.sleep(30)
+    assert it.current_a == 0
+    await it.cp.tag("TAG")
+    await asyncio.sleep(30)
+    assert it.current_a > 0
+    await online_again(it, "Charging", "StartTransaction")
+    assert [start["id_tag"] for start in it.central.all("StartTransaction")] == ["TAG"]
 
 
 async def start_offline_with_an_invalid_tag(it: Bench) -> list[Message]:

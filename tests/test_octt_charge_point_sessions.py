@@ -162,6 +162,20 @@ async def test_tc_005_2_cs_car_unplugged_and_connector_locked(it: Bench) -> None
     await it.central.status("Available")
 
 
+@octt(configuration={"UnlockConnectorOnEVSideDisconnect": "false"})
+async def test_tc_005_2_cs_the_tag_that_started_opens_the_connector(it: Bench) -> None:
+    transaction_id = await it.start("TAG")
+    it.cp.unplug()
+    await it.central.status("SuspendedEV")
+    await it.stopped(transaction_id, "EVDisconnected")
+    await it.cp.tag("STRANGER")
+    await asyncio.sleep(30)
+    it.central.pass_over()  # whose tag it is may be asked for
+    assert it.central.all("StatusNotification")[-1]["status"] == "Finishing"
+    await it.cp.tag("TAG")
+    await it.central.status("Available")
+
+
 @octt(configuration={"StopTransactionOnEVSideDisconnect": "false"})
 async def test_tc_005_3_cs_car_unplugged_and_the_transaction_stays(it: Bench) -> None:
     transaction_id = await it.start()

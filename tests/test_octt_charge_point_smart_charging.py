@@ -56,13 +56,13 @@ async def take(it: Bench, connector_id: int, sent: dict[str, Any]) -> None:
     await it.ask("Accepted", call.SetChargingProfile(connector_id, sent))
 
 
-async def composite(it: Bench, duration_s: int, connector_id: int = 1) -> Periods:
-    """Give the composite schedule in A: (s from now, limit)."""
-    request = call.GetCompositeSchedule(connector_id, duration_s, ChargingRateUnitType.amps)
+async def composite(it: Bench, duration_s: int, unit: str = "A") -> Periods:
+    """Give the composite schedule of connector 1: (s from now, limit)."""
+    request = call.GetCompositeSchedule(1, duration_s, ChargingRateUnitType(unit))
     answer = await it.ask("Accepted", request)
-    assert answer.connector_id == connector_id
+    assert answer.connector_id == 1
     schedule = answer.charging_schedule
-    assert schedule["charging_rate_unit"] == "A"
+    assert schedule["charging_rate_unit"] == unit
     assert schedule.get("duration", duration_s) == duration_s
     start = from_ocpp(answer.schedule_start)
     assert abs((start - it.now()).total_seconds()) <= 1
@@ -180,6 +180,7 @@ async def test_tc_066_cs_composite_schedule_of_all_purposes(it: Bench) -> None:
     # The TxProfile ends at 230 s, and the default shows again, which rises at 250 s.
     whole = about((0, 50), (100, 40), (200, 24), (230, 16), (250, 24))
     assert await composite(it, 400) == whole
+    assert await composite(it, 150, "W") == about((0, 50 * 400), (100, 40 * 400))
     assert await composite(it, 150) == about((0, 50), (100, 40))
     since_s = it.loop.time()
     await asyncio.sleep(400)
