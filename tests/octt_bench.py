@@ -38,6 +38,8 @@ from evsim.sqlite import IN_MEMORY
 RECONNECT_S = 1.0
 #: A test of virtual time that takes longer hangs.
 LONGEST_S = 1_000_000.0
+#: Configuration keys that can only be read.
+OF_THE_STATION = ("ReserveConnectorZeroSupported", "SupportedFeatureProfiles")
 #: A person plugs and unplugs, unless a test says otherwise.
 BY_HAND = Hardware(cable=Cable.BY_HAND)
 FIXED = Hardware(cable=Cable.BY_HAND, is_fixed_cable=True)
@@ -74,7 +76,6 @@ class Bench:
             credentials=None if credentials is None else credentials(self.ledger),
             hardware=hardware,
             configuration=configuration,
-            meter_interval_s=float(configuration["MeterValueSampleInterval"]),
         )
         self._online = asyncio.Event()
         self._wire: Connection | None = None
@@ -205,11 +206,16 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     """Run a charge point and all around it; unless `boot` is False, it has booted.
 
+    :param configuration: what a key is to be. Once it has booted, the central system sets the keys
+        that can be, as the compliance tool does; the others are a matter of the station.
     :param state: the charge point's file, for what outlives the program.
     """
     # A sample every second, as the base scenario has it, would only fill the list of messages.
-    configuration = {"MeterValueSampleInterval": "0", **(configuration or {})}
-    made = Bench(hardware, configuration, plant, credentials, state)
+    wanted_keys = {"MeterValueSampleInterval": "0", **(configuration or {})}
+    initial = {
+        key: value for key, value in wanted_keys.items() if not boot or key in OF_THE_STATION
+    }
+    made = Bench(hardware, initial, plant, credentials, state)
     running = [
         asyncio.create_task(made.charger.run()),
         asyncio.create_task(made.cp.run(made.keep_connected())),
@@ -226,6 +232,7 @@ async def bench(
     try:
         if boot:
             await made.boot()
+            await made.set(**{k: v for k, v in wanted_keys.items() if k not in initial})
         yield made
         made.central.check_statuses()
         assert not made.cp.troubles

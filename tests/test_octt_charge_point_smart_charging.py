@@ -83,8 +83,9 @@ async def flows(it: Bench, current_a: float) -> None:
 
 
 @octt()
-async def test_tc_056_cs_default_profile(it: Bench) -> None:
-    await take(it, 1, profile(it, DEFAULT, (0, 16.0), (300, 32.0)))
+@pytest.mark.parametrize("connector_id", [0, 1])
+async def test_tc_056_cs_default_profile(it: Bench, connector_id: int) -> None:
+    await take(it, connector_id, profile(it, DEFAULT, (0, 16.0), (300, 32.0)))
     transaction_id = await it.start()
     await flows(it, 16)
     assert await composite(it, 400) == about((0, 16), (295, 32))
