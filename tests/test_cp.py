@@ -240,7 +240,7 @@ def test_it_boots_once_accepted_and_tells_its_statuses(tmp_path: Path) -> None:
 
 def test_until_it_is_accepted_it_says_nothing_else_and_asks_again(tmp_path: Path) -> None:
     async def test() -> None:
-        async with bench(tmp_path) as it:
+        async with bench(tmp_path, configuration={"ClockAlignedDataInterval": "5"}) as it:
             it.central.boots = [("Rejected", 30), ("Pending", 40), ("Accepted", 10)]
             await it.connect()
             await asyncio.sleep(60)

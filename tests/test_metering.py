@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,7 +36,7 @@ class Bench:
         self.loop = asyncio.get_running_loop()
         self.now = virtual_time.clock()
         self.ledger = Ledger(IN_MEMORY)
-        initial = {"MeterValueSampleInterval": "10", **configuration}
+        initial = {"MeterValueSampleInterval": str(math.ceil(interval_s)), **configuration}
         self.configuration = Configuration(self.ledger.database, initial=initial)
         self.connector = Connector(
             1,
@@ -136,10 +137,31 @@ def test_an_interval_of_the_command_line_may_be_shorter_than_a_second() -> None:
     virtual_time.run(test())
 
 
+def test_the_key_goes_before_the_command_line() -> None:
+    async def test() -> None:
+        with bench(1.0, MeterValueSampleInterval="5") as it:
+            await it.begin()
+            await asyncio.sleep(21)
+            assert len(it.meter_values()) == 4
+
+    virtual_time.run(test())
+
+
+def test_a_transaction_is_sampled_also_while_nothing_may_flow() -> None:
+    async def test() -> None:
+        with bench() as it:
+            await it.begin()
+            it.connector.stop()
+            it.connector.change(blocked=True)
+            await asyncio.sleep(35)
+            assert len(it.meter_values()) == 3
+
+    virtual_time.run(test())
+
+
 def test_clock_aligned_values_carry_the_time_of_the_clock() -> None:
     async def test() -> None:
         with bench(ClockAlignedDataInterval="900", MeterValueSampleInterval="0") as it:
-            it.configuration.change("MeterValueSampleInterval", "0")
             await asyncio.sleep(60)
             await it.begin()
             await asyncio.sleep(1900)

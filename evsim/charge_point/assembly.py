@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import json
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -39,7 +40,7 @@ from evsim.charge_point.hardware import USUAL, Hardware
 from evsim.charge_point.ledger import Ledger
 from evsim.charge_point.local_list import LocalList
 from evsim.charge_point.maintenance import Maintenance
-from evsim.charge_point.metering import Metering
+from evsim.charge_point.metering import SAMPLE_INTERVAL, Metering
 from evsim.charge_point.profile_store import ProfileStore
 from evsim.charge_point.reservations import Reservations
 from evsim.charge_point.security_events import SecurityEvent
@@ -68,7 +69,8 @@ class Assembly(SessionLink):
     A subclass says who made it: `made_by` and `built_as` go into the BootNotification.
 
     :param configuration: values of configuration keys until the central system changes them.
-    :param meter_interval_s: between samples; unlike MeterValueSampleInterval, any number.
+    :param meter_interval_s: between samples, unless `configuration` or the central system has said
+        otherwise; unlike MeterValueSampleInterval, any number.
     """
 
     made_by: ClassVar[str]
@@ -97,7 +99,10 @@ class Assembly(SessionLink):
         )
         self.ledger = ledger
         self.hardware = hardware
-        self.configuration = Configuration(ledger.database, initial=configuration)
+        interval_s = str(math.ceil(meter_interval_s))  # samples may come faster than a key can say
+        self.configuration = Configuration(
+            ledger.database, initial={SAMPLE_INTERVAL: interval_s, **(configuration or {})}
+        )
         self.configuration.provide(self.heartbeat_key())
         self._credentials = credentials
         if credentials is not None:
@@ -124,7 +129,7 @@ class Assembly(SessionLink):
             self.configuration,
             interval_s=meter_interval_s,
             now=now,
-            send=self.try_call,
+            send=self.tell,
             queued=self.delivery.wake,
         )
         self._tasks = asyncio.TaskGroup()
@@ -157,7 +162,7 @@ class Assembly(SessionLink):
         triggers: dict[str, Trigger] = {
             MessageTrigger.boot_notification: lambda _: self.boot_again(),
             MessageTrigger.heartbeat: lambda _: self.heartbeat(),
-            MessageTrigger.meter_values: lambda _: self.metering.send_now(),
+            MessageTrigger.meter_values: lambda _: self._report_meter(),
             MessageTrigger.status_notification: self.report_statuses_again,
         }
         self.maintenance = Maintenance(
@@ -227,6 +232,10 @@ class Assembly(SessionLink):
 
     def _on_id_tag_info(self, id_tag: str, info: Mapping[str, Any]) -> None:
         self.authorizer.hear(id_tag, info)
+
+    async def _report_meter(self) -> None:
+        if (request := self.metering.present()) is not None:
+            await self.try_call(request)
 
     def _show_reservations(self) -> None:
         self.connector.change(reserved=self.reservations.is_reserved(CONNECTOR))

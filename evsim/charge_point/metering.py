@@ -8,6 +8,7 @@ ask for are kept until the StopTransaction, which carries them.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,9 +31,10 @@ LOOK_AT_CLOCK_S = 60.0
 class Metering:
     """Reads the meter of a connector when it is due.
 
-    :param interval_s: between samples, as long as MeterValueSampleInterval is as it was at the
-        start; unlike that key it need not be a whole number.
-    :param send: sends a message that belongs to no transaction, if there is somebody to send to.
+    :param interval_s: between samples, as long as MeterValueSampleInterval says the same, rounded
+        up to the whole number that it must be.
+    :param send: sends a message that belongs to no transaction, if there is somebody to send to
+        and that may be done unasked.
     :param queued: called when a message was put into the ledger.
     """
 
@@ -50,17 +52,18 @@ class Metering:
         self._connector = connector
         self._ledger = ledger
         self._configuration = configuration
-        self._interval_s = interval_s
+        self._finer_interval_s = interval_s
         self._now = now
         self._send = send
         self._queued = queued
         self._changed = {SAMPLE_INTERVAL: asyncio.Event(), ALIGNED_INTERVAL: asyncio.Event()}
-        configuration.listen(SAMPLE_INTERVAL, self._take_interval)
+        configuration.listen(SAMPLE_INTERVAL, self._changed[SAMPLE_INTERVAL].set)
         configuration.listen(ALIGNED_INTERVAL, self._changed[ALIGNED_INTERVAL].set)
 
-    def _take_interval(self) -> None:
-        self._interval_s = float(self._configuration.number(SAMPLE_INTERVAL))
-        self._changed[SAMPLE_INTERVAL].set()
+    @property
+    def _interval_s(self) -> float:
+        whole_s = self._configuration.number(SAMPLE_INTERVAL)
+        return self._finer_interval_s if math.ceil(self._finer_interval_s) == whole_s else whole_s
 
     def _reading(self, key: str, context: ReadingContext, at: datetime) -> dict[str, Any] | None:
         """Read what `key` asks for; None if that is nothing."""
@@ -89,16 +92,17 @@ class Metering:
         due_s = loop.time()
         while True:
             changed.clear()
-            if self._interval_s == 0:
+            interval_s = self._interval_s
+            if interval_s == 0:
                 await changed.wait()
                 due_s = loop.time()
                 continue
-            due_s = max(due_s + self._interval_s, loop.time())
+            due_s = max(due_s + interval_s, loop.time())
             if await _is_set_before(changed, due_s):
                 due_s = loop.time()
                 continue
             transaction = self._connector.transaction
-            if transaction is None or not self._connector.charger.charging:
+            if transaction is None or not self._connector.occupancy.charging:
                 continue
             context, at = ReadingContext.sample_periodic, self._now()
             reading = self._reading("MeterValuesSampledData", context, at)
@@ -140,15 +144,15 @@ class Metering:
         self._ledger.meter_values(transaction.local_id, payload, register_wh)
         self._queued()
 
-    async def send_now(self) -> None:
-        """Send the present values, because they were asked for."""
+    def present(self) -> call.MeterValues | None:
+        """Give the present values for who asks for them; None if there are none to be told."""
         context = ReadingContext.trigger
         reading = self._reading("MeterValuesSampledData", context, self._now())
         if reading is None:
-            return
+            return None
         transaction = self._connector.transaction
         transaction_id = None if transaction is None else transaction.transaction_id
-        await self._send(call.MeterValues(self._connector.number, [reading], transaction_id))
+        return call.MeterValues(self._connector.number, [reading], transaction_id)
 
 
 def next_aligned(now: datetime, interval_s: int) -> datetime:

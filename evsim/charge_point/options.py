@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 from evsim import console
@@ -107,10 +106,7 @@ def _finish(parser: argparse.ArgumentParser, arguments: list[str] | None) -> arg
         is_fixed_cable=options.fixed_cable,
         lock_fails=options.lock_fails,
     )
-    # Samples may come faster than that key can say.
-    interval_s = str(math.ceil(options.meter_interval))
     options.configuration = {
-        "MeterValueSampleInterval": interval_s,
         RATE_UNIT_KEY: rate_unit_words(options.rate_units),
         **dict(options.config),
     }

@@ -129,6 +129,11 @@ class SessionLink(OcppLink):
             if connector_id in (None, number):
                 await self.try_call(self._statuses[number])
 
+    async def tell(self, request: Any) -> None:
+        """Send what nobody has asked for, unless the central system has not accepted us yet."""
+        if self.connected and self.accepted:
+            await self.try_call(request)
+
     async def try_call(self, request: Any) -> Any:
         """Call the central system; None, and a line in the log, if that fails."""
         try:
