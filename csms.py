@@ -30,7 +30,7 @@ from evsim.central_system.admission import Admission, keep_keys, tls_context
 from evsim.central_system.features.security import Signer
 from evsim.central_system.id_tags import IdTag, keep_tags
 from evsim.central_system.ledger import Ledger
-from evsim.central_system.options import address, parse_arguments, signer, warn_if_open
+from evsim.central_system.options import address, read_options, signer, warn_if_open
 from evsim.central_system.registry import LinkRecorder, Registry
 from evsim.central_system.scenario import Scenario
 from evsim.central_system.server import OcppServer
@@ -312,6 +312,11 @@ class CentralSystem(Registry[ChargePoint]):
             await repeat_anomaly(charge_point, self.cycles, self.played)
 
 
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    return read_options(__doc__, arguments)
+
+
 async def main(options: argparse.Namespace) -> None:
     """Run the central system until it is cancelled."""
     tls, sign = tls_context(options), signer(options)
@@ -361,6 +366,6 @@ async def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options = parse_arguments(__doc__ or "")
+    options = parse_arguments()
     console.set_up_logging(options.log_level)
     sys.exit(console.run(lambda: main(options)))

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from evsim.authority import OPERATOR, Authority, new_key
-from evsim.central_system.options import parse_arguments, signer
+from evsim.central_system.options import read_options, signer
 from evsim.errors import UserError
 
 
@@ -81,13 +81,11 @@ def test_a_request_whose_signature_was_tampered_with_is_refused() -> None:
 
 
 def options(*arguments: str) -> object:
-    return signer(parse_arguments("", list(arguments)))
+    return signer(read_options("", list(arguments)))
 
 
 def test_the_files_of_the_certificates_program_sign(pki: Path) -> None:
-    sign = signer(
-        parse_arguments("", ["--ca", str(pki / "ca.pem"), "--ca-key", str(pki / "ca.key")])
-    )
+    sign = signer(read_options("", ["--ca", str(pki / "ca.pem"), "--ca-key", str(pki / "ca.key")]))
     assert sign is not None
     assert "BEGIN CERTIFICATE" in sign(request("CP_1"), "CP_1")
     assert options() is None

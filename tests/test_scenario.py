@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, StartScript
 
-from evsim.central_system.options import parse_arguments
+from evsim.central_system.options import read_options
 from evsim.central_system.scenario import Scenario
 from evsim.errors import UserError
 
@@ -140,7 +140,7 @@ def test_nothing_else_is_played_with_it(
     others: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        parse_arguments("", ["--scenario", "x.py", *others])
+        read_options("", ["--scenario", "x.py", *others])
     assert end.value.code == 2
     assert "usage" in capsys.readouterr().err
 

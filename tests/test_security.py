@@ -41,7 +41,7 @@ from evsim import console
 from evsim.central_system import admission, server
 from evsim.central_system.admission import Admission, Applicant
 from evsim.central_system.ledger import Ledger
-from evsim.central_system.options import parse_arguments as parse_csms_arguments
+from evsim.central_system.options import read_options as read_csms_options
 from evsim.central_system.options import warn_if_open
 from evsim.central_system.server import OcppServer
 from evsim.charge_point import ledger as charge_point_ledger
@@ -1243,7 +1243,7 @@ def test_a_bad_file_is_one_clear_line(
 ) -> None:
     given = [text.replace("PKI", str(pki)).replace("BAD", str(bad)) for text in arguments]
     if program == "csms":
-        options = parse_csms_arguments("", ["--port", "0", "--db", str(tmp_path / "db"), *given])
+        options = read_csms_options("", ["--port", "0", "--db", str(tmp_path / "db"), *given])
         assert console.run(lambda: csms.main(options)) == 1
     else:
         options = cp.parse_arguments(["--state", str(tmp_path), *given])

@@ -20,9 +20,9 @@ from evsim.sqlite import state_directory
 log = logging.getLogger("evsim.csms")
 
 
-def parse_arguments(description: str, arguments: list[str] | None = None) -> argparse.Namespace:
+def read_options(description: str | None, arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; ends the program for what cannot be."""
-    parser = console.argument_parser(description, "./csms.py --cycles 3 --port 9001")
+    parser = console.argument_parser(description or "", "./csms.py --cycles 3 --port 9001")
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument(
         "--port", type=console.port_number, default=9000, help="default: %(default)s"
