@@ -213,6 +213,7 @@ class ChargePoint(Station):
         timestamp: str,
         reason: str = "Local",
         id_tag: str | None = None,
+        transaction_data: list[Mapping[str, Any]] | None = None,
         **_: object,
     ) -> call_result.StopTransaction:
         """Record it; a stop cannot be refused."""
@@ -220,6 +221,7 @@ class ChargePoint(Station):
             log.info("%s: transaction %d stopped: %s", self.id, transaction_id, reason)
         else:
             log.warning("%s: it stops transaction %d, which isn't its", self.id, transaction_id)
+        self.ledger.transaction_data(self.id, transaction_id, transaction_data or [])
         self.note_stopped(transaction_id, reason)
         info = None if id_tag is None else self.ledger.id_tags.get(id_tag).info(self.now())
         return call_result.StopTransaction(info)

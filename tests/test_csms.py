@@ -260,6 +260,35 @@ def test_a_tag_is_answered_with_what_is_known_of_it(tmp_path: Path) -> None:
     play(test())
 
 
+def test_the_meter_values_of_a_stop_are_recorded_for_its_connector(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, cycles=0) as it:
+            station = Station()
+            await it.connect(station)
+            await station.call(call.StartTransaction(2, "TAG", 0, "2026-01-01T00:00:00Z"))
+            begin: Any = {
+                "timestamp": "2026-01-01T00:00:00Z",
+                "sampled_value": [{"value": "0", "context": "Transaction.Begin"}],
+            }
+            end = begin | {"timestamp": "2026-01-01T01:00:00Z"}
+            for transaction_id in (1, 99):
+                stop = call.StopTransaction(
+                    9, "2026-01-01T01:00:00Z", transaction_id, transaction_data=[begin, end]
+                )
+                await station.call(stop)
+                await station.call(stop)  # a repetition
+            rows = it.ledger._database.execute(
+                "SELECT connector_id, transaction_id, sampled_at FROM meter_values"
+            ).fetchall()
+            assert rows == [
+                (connector_id, transaction_id, value["timestamp"])
+                for connector_id, transaction_id in ((2, 1), (0, 99))
+                for value in (begin, end)
+            ]
+
+    play(test())
+
+
 @pytest.mark.parametrize("refused", [False, True])
 def test_a_tag_that_charges_elsewhere_starts_in_vain_only_if_that_is_asked_for(
     tmp_path: Path, refused: bool

@@ -257,6 +257,19 @@ class Ledger:
         assert row.lastrowid is not None
         return row.lastrowid
 
+    def transaction_data(
+        self, charge_point_id: str, transaction_id: int, values: list[Mapping[str, Any]]
+    ) -> None:
+        """Record the meter values that come with a StopTransaction, for its connector."""
+        if not values:
+            return
+        row = self._database.execute(
+            "SELECT connector_id FROM transactions"
+            " WHERE transaction_id = ? AND charge_point_id = ?",
+            (_storable(transaction_id), charge_point_id),
+        ).fetchone()
+        self.meter_values(charge_point_id, row[0] if row else 0, transaction_id, values)
+
     def transactions(self, charge_point_id: str) -> list[RecordedTransaction]:
         """Give a charge point's transactions in the order of their ids."""
         rows = self._database.execute(
