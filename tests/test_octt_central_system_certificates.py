@@ -13,6 +13,8 @@ from ocpp.v16.enums import CertificateUse, MessageTrigger
 from octt_central_bench import ACCEPTED, REJECTED, Bench, octt
 from octt_tool import Payload
 
+from evsim.authority import Authority, new_key
+
 HASHES = {
     "hashAlgorithm": "SHA256",
     "issuerNameHash": "a1" * 32,
@@ -21,17 +23,16 @@ HASHES = {
 }
 
 
-def signing_request() -> str:
-    """Give a CSR of CP_1, in PEM form."""
-    name = x509.Name(
+def signing_request(name: str, key: ec.EllipticCurvePrivateKey) -> str:
+    """Give a charge point's CSR, in PEM form."""
+    subject = x509.Name(
         [
-            x509.NameAttribute(NameOID.COMMON_NAME, "CP_1"),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Operator"),
         ]
     )
-    key = ec.generate_private_key(ec.SECP256R1())
-    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
-    return request.public_bytes(serialization.Encoding.PEM).decode()
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    return request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 async def tell_event(it: Bench, kind: str) -> None:
@@ -41,28 +42,30 @@ async def tell_event(it: Bench, kind: str) -> None:
     assert event["tech_info"] == "as the test has it"
 
 
-async def ask_for_signing(it: Bench, chain: str) -> None:
-    """Have CP_1 send its request, for which the authority makes `chain`: that must come back."""
-    csr = signing_request()
-
-    def sign(request: str, charge_point_id: str) -> str:
-        assert (request, charge_point_id) == (csr, "CP_1")
-        return chain
-
-    it.central.sign = sign
+async def ask_for_signing(it: Bench) -> None:
+    """Have CP_1 ask for a certificate: one for its key, that the authority signed, must come."""
+    authority, key = Authority.make(), new_key()
+    it.central.sign = authority.sign_request
     await it.disconnect()
     await it.connect()
     verb = it.station.extended_trigger(MessageTrigger.sign_charge_point_certificate)
     asked = await it.asked(verb, "ExtendedTriggerMessage")
     assert asked == {"requestedMessage": "SignChargePointCertificate"}
+    csr = signing_request("CP_1", key)
     assert await it.tool.call("SignCertificate", {"csr": csr}) == {"status": "Accepted"}
-    assert await it.tool.expect("CertificateSigned") == {"certificateChain": chain}
+    asked = await it.tool.expect("CertificateSigned")
+    certificate, *_ = x509.load_pem_x509_certificates(asked["certificateChain"].encode())
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.pem))
+    assert certificate.public_key() == key.public_key()
+    assert certificate.subject.rfc4514_string() == "CN=CP_1,O=Operator"
 
 
 @octt
-async def test_tc_074_csms_update_the_charge_point_certificate(it: Bench, pki: Path) -> None:
-    await ask_for_signing(it, (pki / "CP_1.pem").read_text())
+async def test_tc_074_csms_update_the_charge_point_certificate(it: Bench) -> None:
+    await ask_for_signing(it)
     await it.tool.answer(ACCEPTED)
+    for csr in (signing_request("CP_2", new_key()), "no request"):
+        assert await it.tool.call("SignCertificate", {"csr": csr}) == {"status": "Rejected"}
     for status in ("Rejected", "NotImplemented"):
         verb = it.station.extended_trigger(MessageTrigger.sign_charge_point_certificate)
         await it.refused(verb, "ExtendedTriggerMessage", status)
@@ -111,9 +114,9 @@ async def test_tc_076_csms_delete_a_certificate(it: Bench) -> None:
 
 @octt
 async def test_tc_077_csms_invalid_charge_point_certificate(
-    it: Bench, pki: Path, caplog: pytest.LogCaptureFixture
+    it: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await ask_for_signing(it, (pki / "CP_2.pem").read_text())
+    await ask_for_signing(it)
     await it.tool.answer(REJECTED)
     await tell_event(it, "InvalidChargePointCertificate")
     assert "its signed certificate was answered with Rejected" in caplog.text
