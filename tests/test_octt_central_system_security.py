@@ -109,8 +109,9 @@ def test_tc_083_csms_upgrade_the_security_profile(tmp_path: Path, pki: Path) -> 
                 asked = await it.asked(it.station.reset(ResetType.hard), "Reset")
                 assert asked == {"type": "Hard"}
             async with session(central, enter(port, key)) as it:
-                # A station that asks for the reset is reset.
-                raising = asyncio.ensure_future(it.station.raise_security_profile(2))
+                # As --raise-to-profile has it: a station that asks for the reset is reset.
+                securing = it.station.secure(rotate_key=False, raise_to_profile=2)
+                raising = asyncio.ensure_future(securing)
                 await it.tool.expect("ChangeConfiguration")
                 await it.tool.answer({"status": "RebootRequired"})
                 assert await it.tool.expect("Reset") == {"type": "Hard"}
