@@ -202,7 +202,11 @@ def test_what_was_changed_outlives_the_program_and_the_command_line(path: Path) 
 
 @pytest.mark.parametrize(
     ("initial", "words"),
-    [({"Nope": "1"}, "no configuration key 'Nope'"), ({"HeartbeatInterval": "x"}, "whole number")],
+    [
+        ({"Nope": "1"}, "no configuration key 'Nope'"),
+        ({"HeartbeatInterval": "x"}, "whole number"),
+        ({"ChargeProfileMaxStackLevel": "3"}, "can't be '3': it is 1"),
+    ],
 )
 def test_a_wrong_initial_value_is_a_clear_error(
     ledger: Ledger, initial: dict[str, str], words: str

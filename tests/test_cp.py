@@ -258,11 +258,13 @@ def test_until_it_is_accepted_it_says_nothing_else_and_asks_again(tmp_path: Path
 @pytest.mark.parametrize("interval", [0, -1])
 def test_an_absurd_heartbeat_interval_is_replaced_by_its_own(tmp_path: Path, interval: int) -> None:
     async def test() -> None:
-        async with bench(tmp_path) as it:
+        async with bench(tmp_path, configuration={"HeartbeatInterval": "60"}) as it:
             it.central.boots = [("Accepted", interval)]
             await it.connect()
             await asyncio.sleep(600)
             assert len(it.central.all("Heartbeat")) == 10
+            answer = await it.central.call(call.GetConfiguration(["HeartbeatInterval"]))
+            assert answer.configuration_key[0]["value"] == "60"
 
     play(test())
 

@@ -103,6 +103,7 @@ class Assembly(SessionLink):
         self.configuration = Configuration(
             ledger.database, initial={SAMPLE_INTERVAL: interval_s, **(configuration or {})}
         )
+        self.heartbeat_s = float(self.configuration.number("HeartbeatInterval"))
         self.configuration.provide(self.heartbeat_key())
         self._credentials = credentials
         if credentials is not None:

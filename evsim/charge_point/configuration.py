@@ -18,6 +18,7 @@ from evsim.charge_point import charging_profiles
 from evsim.charge_point.value_types import (
     LONGEST_VALUE,
     Flag,
+    Only,
     PhaseRotation,
     Text,
     ValueType,
@@ -74,6 +75,11 @@ class Key:
     write: Callable[[str], bool] | None = None
 
 
+def _built_in(name: str, value: str) -> Key:
+    """Give a key that tells what this charge point is like, which no option changes."""
+    return Key(name, Access.READ_ONLY, Only(value), value)
+
+
 _RW, _R = Access.READ_WRITE, Access.READ_ONLY
 _FLAG, _COUNT = Flag(), Whole(0, 1_000_000)
 #: 0 turns off what happens at intervals.
@@ -91,7 +97,6 @@ _PROFILES = Words(
     )
 )
 _UNITS = Words(("Current", "Power"))
-_PROTOCOLS = Words(("FTP", "FTPS", "HTTP", "HTTPS", "SFTP"))
 
 KEYS: tuple[Key, ...] = (
     # Core
@@ -100,24 +105,26 @@ KEYS: tuple[Key, ...] = (
     Key("AuthorizeRemoteTxRequests", _RW, _FLAG, "false"),
     Key("ClockAlignedDataInterval", _RW, _INTERVAL_S, "0"),
     Key("ConnectionTimeOut", _RW, Whole(1, _DAY_S), "60"),
+    # For the central system's own books: the meter knows no phases.
     Key("ConnectorPhaseRotation", _RW, PhaseRotation(CONNECTORS), "0.Unknown,1.Unknown"),
     Key("GetConfigurationMaxKeys", _R, _COUNT, "100"),
     Key("HeartbeatInterval", _RW, Whole(1, _DAY_S), "10"),
     Key("LocalAuthorizeOffline", _RW, _FLAG, "true"),
     Key("LocalPreAuthorize", _RW, _FLAG, "false"),
     Key("MeterValuesAlignedData", _RW, _MEASURANDS, Measurand.energy_active_import_register),
-    Key("MeterValuesAlignedDataMaxLength", _R, _COUNT, str(len(MEASURANDS))),
+    _built_in("MeterValuesAlignedDataMaxLength", str(len(MEASURANDS))),
     Key("MeterValuesSampledData", _RW, _MEASURANDS, _ALL_MEASURANDS),
-    Key("MeterValuesSampledDataMaxLength", _R, _COUNT, str(len(MEASURANDS))),
+    _built_in("MeterValuesSampledDataMaxLength", str(len(MEASURANDS))),
     Key("MeterValueSampleInterval", _RW, _INTERVAL_S, "1"),
-    Key("NumberOfConnectors", _R, Whole(CONNECTORS, CONNECTORS), str(CONNECTORS)),
+    _built_in("NumberOfConnectors", str(CONNECTORS)),
+    # Required by OCPP, but a reset never fails here, so there is nothing to repeat.
     Key("ResetRetries", _RW, Whole(0, 100), "1"),
     Key("StopTransactionOnEVSideDisconnect", _RW, _FLAG, "true"),
     Key("StopTransactionOnInvalidId", _RW, _FLAG, "true"),
     Key("StopTxnAlignedData", _RW, _MEASURANDS, ""),
-    Key("StopTxnAlignedDataMaxLength", _R, _COUNT, str(len(MEASURANDS))),
+    _built_in("StopTxnAlignedDataMaxLength", str(len(MEASURANDS))),
     Key("StopTxnSampledData", _RW, _MEASURANDS, ""),
-    Key("StopTxnSampledDataMaxLength", _R, _COUNT, str(len(MEASURANDS))),
+    _built_in("StopTxnSampledDataMaxLength", str(len(MEASURANDS))),
     Key("SupportedFeatureProfiles", _R, _PROFILES, ",".join(_PROFILES.known)),
     Key("TransactionMessageAttempts", _RW, Whole(1, 1000), "10"),
     Key("TransactionMessageRetryInterval", _RW, _INTERVAL_S, "2"),
@@ -130,16 +137,16 @@ KEYS: tuple[Key, ...] = (
     # Reservation
     Key("ReserveConnectorZeroSupported", _R, _FLAG, "true"),
     # SmartCharging
-    Key("ChargeProfileMaxStackLevel", _R, _COUNT, str(charging_profiles.MAX_STACK_LEVEL)),
+    _built_in("ChargeProfileMaxStackLevel", str(charging_profiles.MAX_STACK_LEVEL)),
     Key("ChargingScheduleAllowedChargingRateUnit", _R, _UNITS, "Current,Power"),
-    Key("ChargingScheduleMaxPeriods", _R, _COUNT, str(charging_profiles.MAX_PERIODS)),
-    Key("ConnectorSwitch3to1PhaseSupported", _R, _FLAG, "false"),
-    Key("MaxChargingProfilesInstalled", _R, _COUNT, str(charging_profiles.MAX_PROFILES)),
+    _built_in("ChargingScheduleMaxPeriods", str(charging_profiles.MAX_PERIODS)),
+    _built_in("ConnectorSwitch3to1PhaseSupported", "false"),
+    _built_in("MaxChargingProfilesInstalled", str(charging_profiles.MAX_PROFILES)),
     # FirmwareManagement
-    Key("SupportedFileTransferProtocols", _R, _PROTOCOLS, "HTTP"),
+    _built_in("SupportedFileTransferProtocols", "HTTP"),
     # Security
-    Key("AdditionalRootCertificateCheck", _R, _FLAG, "false"),
-    Key("CertificateSignedMaxChainSize", _R, _COUNT, "10000"),
+    _built_in("AdditionalRootCertificateCheck", "false"),
+    _built_in("CertificateSignedMaxChainSize", "10000"),
     Key("CertificateStoreMaxLength", _R, _COUNT, "20"),
     Key("CpoName", _RW, Text(LONGEST_NAME), ""),
 )
@@ -152,8 +159,8 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS configuration (key TEXT PRIMARY KEY, value
 class Configuration:
     """The values of the keys; what ChangeConfiguration has changed outlives the program.
 
-    :param initial: values that are to take the place of the table's defaults, of read-only keys
-        too. UserError for one that is none.
+    :param initial: values that are to take the place of the table's defaults, also of read-only
+        keys that something here goes by. UserError for one that is none.
     """
 
     def __init__(self, database: Database, *, initial: Mapping[str, str] | None = None) -> None:

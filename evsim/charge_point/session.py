@@ -21,7 +21,7 @@ from evsim.ocpp_link import Connection, OcppLink
 from evsim.ocpp_wire import explain
 from evsim.rate_limit import Rate
 
-#: Used when the central system names no interval.
+#: Until something else is said: by `heartbeat_s`, or by the central system as it accepts us.
 HEARTBEAT_S = 60.0
 #: Between attempts to boot that are not answered, or answered without an interval.
 BOOT_RETRY_S = 5.0
@@ -178,7 +178,8 @@ class SessionLink(OcppLink):
         if answer is not None and answer.status == RegistrationStatus.accepted:
             self.accepted = True
             self._booted.set()
-            self.heartbeat_s = interval_s or HEARTBEAT_S
+            if interval_s is not None:
+                self.heartbeat_s = interval_s
             return 0.0
         self.silent = answer is not None and answer.status == RegistrationStatus.rejected
         wait_s = interval_s or BOOT_RETRY_S
@@ -201,7 +202,7 @@ class SessionLink(OcppLink):
         self._heartbeat_changed.set()
 
     def heartbeat_key(self) -> Key:
-        """Give the configuration key HeartbeatInterval; each boot sets it anew."""
+        """Give the configuration key HeartbeatInterval; a boot sets it anew if it tells one."""
 
         def write(text: str) -> bool:
             self.heartbeat_s = float(Whole(1, LONGEST_INTERVAL_S).read(text))

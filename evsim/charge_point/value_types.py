@@ -80,6 +80,19 @@ class PhaseRotation:
 
 
 @dataclass(frozen=True)
+class Only:
+    """The one value that is true."""
+
+    value: str
+
+    def read(self, text: str) -> str:
+        """Give it."""
+        if text != self.value:
+            raise ValueError(f"it is {self.value} here, whatever is said of it")
+        return text
+
+
+@dataclass(frozen=True)
 class Text:
     """Printable text."""
 
