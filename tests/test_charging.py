@@ -267,10 +267,49 @@ def test_a_cable_plugged_in_by_a_person_stays_after_the_transaction(tmp_path: Pa
             await it.central.stop_remotely(2)
             await asyncio.sleep(60)
             assert it.central.statuses[-1] == "Finishing"
-            assert await it.central.start_remotely() == "Rejected"
             it.cp.unplug()
             await asyncio.sleep(1)
             assert it.central.statuses[-1] == "Available"
+
+    play(test())
+
+
+def test_the_same_cable_may_charge_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            await it.connect()
+            it.cp.plug()
+            await it.central.start_remotely()
+            await asyncio.sleep(1)
+            await it.central.stop_remotely(2)
+            await asyncio.sleep(1)
+            it.central.tag_status = "Blocked"
+            assert "may not" in await it.cp.tag("TAG")
+            await asyncio.sleep(1)
+            assert it.central.statuses[-2:] == ["Preparing", "Finishing"]
+            it.central.tag_status = "Accepted"
+            assert await it.central.start_remotely() == "Accepted"
+            await asyncio.sleep(1)
+            assert it.central.statuses[-3:] == ["Finishing", "Preparing", "Charging"]
+            it.cp.unplug()
+            await asyncio.sleep(1)
+            assert it.central.statuses[-2:] == ["Finishing", "Available"]
+
+    play(test())
+
+
+def test_out_of_service_ends_what_the_cable_could_begin_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            await it.connect()
+            it.cp.plug()
+            await it.central.start_remotely()
+            await asyncio.sleep(1)
+            await it.central.call(call.ChangeAvailability(1, "Inoperative"))  # type: ignore[arg-type]
+            await it.central.stop_remotely(2)
+            await asyncio.sleep(1)
+            assert it.central.statuses[-1] == "Finishing"
+            assert await it.central.start_remotely() == "Rejected"
 
     play(test())
 

@@ -160,11 +160,18 @@ class Charging:
     def refusal(self, id_tag: str) -> str:
         """Say why nobody, or not this tag, may start now; empty if it may."""
         connector = self.connector
-        if connector.status not in (
+        is_free = connector.status in (
             ChargePointStatus.available,
             ChargePointStatus.preparing,
             ChargePointStatus.reserved,
-        ):
+        )
+        # The same car once more (OCPP 1.6 section 4.9, F2).
+        again = (
+            connector.status == ChargePointStatus.finishing
+            and connector.occupancy.plugged
+            and not connector.occupancy.inoperative
+        )
+        if not is_free and not again:
             return f"connector {connector.number} is {connector.status}"
         if connector.occupancy.claimed:
             return f"connector {connector.number} is claimed by another start"
@@ -259,6 +266,8 @@ class Charging:
         )
         transaction = connector.transaction = Transaction(local_id, id_tag, started_at)
         transaction.parent_id_tag = parent_id_tag
+        self._locked_for = None
+        connector.change(finishing=False)
         self._metering.begin(transaction)
         self._delivery.wake()
         if at_begin is not None:

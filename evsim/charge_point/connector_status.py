@@ -57,10 +57,10 @@ def status_of(
         if not (occupancy.plugged and car_takes_current):
             return ChargePointStatus.suspended_ev
         return ChargePointStatus.charging
+    if occupancy.claimed:
+        return ChargePointStatus.preparing  # also anew, with the cable of the last transaction
     if occupancy.finishing:
         return ChargePointStatus.finishing
-    if occupancy.claimed:
-        return ChargePointStatus.preparing
     if occupancy.inoperative:
         return ChargePointStatus.unavailable
     if occupancy.plugged:
