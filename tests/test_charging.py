@@ -207,6 +207,9 @@ def test_a_power_cut_ends_the_transaction_sooner_or_later(tmp_path: Path, announ
                 at_s for at_s, action, _ in it.central.got if action == "StopTransaction"
             )
             assert (stops_s < boots_s[1]) is announced
+            assert await it.central.start_remotely() == "Accepted"
+            await asyncio.sleep(2)
+            assert it.central.statuses[-1] == "Charging"
 
     play(test())
 

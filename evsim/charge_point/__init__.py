@@ -2,6 +2,7 @@
 
 assembly            the parts put together; in and out of service, restarts, power cuts
 charging            from the cable and the id tag to the end of a transaction
+cable               in or out, who plugged it in, whether the socket holds it
 connector_status    a connector's status, from what is the matter with it
 metering            when the meter is read: sampled, clock-aligned, for the stop
 configuration       the keys, in one table, and their values; value_types: what they may be

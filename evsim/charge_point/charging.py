@@ -11,18 +11,18 @@ from ocpp.v16 import call_result
 from ocpp.v16.enums import ChargePointErrorCode, ChargePointStatus, Reason
 
 from evsim.charge_point.authorization import Ask, Authorizer
+from evsim.charge_point.cable import ConnectorCable
 from evsim.charge_point.configuration import Configuration
 from evsim.charge_point.connector import Connector
 from evsim.charge_point.connector_status import LOCK_FAILURE, Fault
 from evsim.charge_point.delivery import Delivery
 from evsim.charge_point.hardware import Cable, Hardware
-from evsim.charge_point.id_tags import TagInfo, plain
+from evsim.charge_point.id_tags import TagInfo
 from evsim.charge_point.ledger import Ledger
 from evsim.charge_point.metering import Metering
 from evsim.charge_point.reservations import Refused, Reservations
 from evsim.charge_point.transaction import Transaction
 from evsim.clock import Clock, to_ocpp
-from evsim.errors import UserError
 
 #: How long a StartTransaction's answer is waited for before the charging goes on offline.
 ANSWER_S = 10.0
@@ -54,6 +54,7 @@ class Charging:
     ) -> None:
         self.connector = connector
         self.hardware = hardware
+        self._cable = ConnectorCable(connector, hardware, configuration)
         self._ledger = ledger
         self._delivery = delivery
         self._metering = metering
@@ -64,10 +65,6 @@ class Charging:
         self._now = now
         self._tasks = tasks
         self._start: asyncio.Task[None] | None = None
-        self._cable_is_in = asyncio.Event()
-        self._cable_is_a_persons = False
-        #: A cable that is still locked in the station's socket: the id tag that opens it.
-        self._locked_for: str | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -75,41 +72,28 @@ class Charging:
 
     def plug(self) -> None:
         """Connect a car with a cable; UserError if one is connected."""
-        if self.connector.occupancy.plugged:
-            raise UserError("the cable is plugged in already")
-        self._cable_is_a_persons = True
-        self._connect(plugged=True)
+        self._cable.plug()
         transaction = self.connector.transaction
         if transaction is not None and not transaction.stop.done():
             self._tasks.create_task(self._deliver(transaction))
 
     def unplug(self) -> None:
         """Pull the cable out of the car; UserError if there is none."""
-        if not self.connector.occupancy.plugged:
-            raise UserError("no cable is plugged in")
-        self._cable_is_a_persons = False
-        self._connect(plugged=False)
+        self._cable.unplug()
         if self.connector.occupancy.fault == LOCK_FAILURE:
             self.clear()
         transaction = self.connector.transaction
         if transaction is None:
-            self._free()
+            self._cable.free_connector()
             return
         self.connector.stop()
         if self._configuration.flag("StopTransactionOnEVSideDisconnect"):
             transaction.end(Reason.ev_disconnected)
 
-    def _connect(self, *, plugged: bool) -> None:
-        if plugged:
-            self._cable_is_in.set()
-        else:
-            self._cable_is_in.clear()
-        self.connector.change(plugged=plugged)
-
     async def tag(self, id_tag: str) -> str:
         """Hold an id tag to the reader; say what came of it."""
-        if self._locked_for is not None and plain(id_tag) == plain(self._locked_for):
-            self.unlock()
+        if self._cable.opens_for(id_tag):
+            self._cable.unlock()
             return "the cable is unlocked"
         if self.connector.transaction is not None:
             return await self._tag_to_stop(id_tag, self.connector.transaction)
@@ -223,7 +207,9 @@ class Charging:
             if not self._reservations.admits(number, id_tag, parent):
                 log.warning("connector %d is reserved for another id tag", number)
                 return
-            if not await self._cable_comes():
+            timeout_s = self._configuration.number("ConnectionTimeOut")
+            if not await self._cable.comes_within(timeout_s):
+                log.warning("no cable was plugged in within %d s", timeout_s)
                 return
             if self.connector.status == ChargePointStatus.faulted:
                 log.error("connector %d became faulty before the charging began", number)
@@ -235,19 +221,6 @@ class Charging:
             await self._charge(id_tag, parent, at_begin)
         finally:
             self._give_up()
-
-    async def _cable_comes(self) -> bool:
-        """Wait for the cable, ConnectionTimeOut at most."""
-        if self.hardware.cable is Cable.AUTOMATIC and not self._cable_is_in.is_set():
-            self._connect(plugged=True)
-        timeout_s = self._configuration.number("ConnectionTimeOut")
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._cable_is_in.wait()
-        except TimeoutError:
-            log.warning("no cable was plugged in within %d s", timeout_s)
-            return False
-        return True
 
     # ── One transaction ──────────────────────────────────────────────────────────────────────
 
@@ -266,7 +239,7 @@ class Charging:
         )
         transaction = connector.transaction = Transaction(local_id, id_tag, started_at)
         transaction.parent_id_tag = parent_id_tag
-        self._locked_for = None
+        self._cable.unlock()  # it is in the car once more
         connector.change(finishing=False)
         self._metering.begin(transaction)
         self._delivery.wake()
@@ -293,7 +266,7 @@ class Charging:
         self._delivery.wake()
         connector.end_transaction()
         log.info("transaction %s ended: %s", transaction.transaction_id, reason)
-        self._leave(transaction, reason)
+        self._cable.leave(transaction.id_tag, reason)
 
     async def _deliver(self, transaction: Transaction) -> None:
         """Let the charger deliver what the transaction may have."""
@@ -304,29 +277,6 @@ class Charging:
         await self.connector.start()
         if transaction.stop.done() or not self.connector.occupancy.plugged:  # meanwhile
             self.connector.stop()
-
-    def _leave(self, transaction: Transaction, reason: Reason) -> None:
-        """Let the car go after a transaction, if it goes by itself."""
-        if (
-            reason == Reason.ev_disconnected
-            and not self.hardware.is_fixed_cable
-            and not self._configuration.flag("UnlockConnectorOnEVSideDisconnect")
-        ):
-            self._locked_for = transaction.id_tag
-        if self.hardware.cable is Cable.AUTOMATIC and not self._cable_is_a_persons:
-            self._connect(plugged=False)
-        self._free()
-
-    def _free(self) -> None:
-        """Let the connector be free, unless a cable is still there."""
-        occupancy = self.connector.occupancy
-        if occupancy.finishing and not occupancy.plugged and self._locked_for is None:
-            self.connector.change(finishing=False)
-
-    def unlock(self) -> None:
-        """Release a cable that is locked in the socket."""
-        self._locked_for = None
-        self._free()
 
     def on_start_answered(self, local_id: int, answer: call_result.StartTransaction | None) -> None:
         """Take the transaction's id from the central system, and its word on the id tag."""
@@ -351,6 +301,10 @@ class Charging:
         transaction.decided.set()
 
     # ── Ends from outside ────────────────────────────────────────────────────────────────────
+
+    def unlock(self) -> None:
+        """Release a cable that is locked in the socket."""
+        self._cable.unlock()
 
     async def end(self, reason: Reason, timeout_s: float) -> None:
         """End whatever goes on, and wait until that is written down, `timeout_s` at most."""
@@ -378,13 +332,9 @@ class Charging:
             self._start.cancel()
             await asyncio.wait([self._start])
         self.connector.stop()
-        self._locked_for = None
         self._idle.set()
-        self.connector.change(
-            claimed=False,
-            charging=False, blocked=False, finishing=False,
-            plugged=self.connector.occupancy.plugged and self._cable_is_a_persons,
-        )  # fmt: skip
+        self.connector.change(claimed=False, charging=False, blocked=False, finishing=False)
+        self._cable.lose_power()
         self.connector.end_transaction()
 
     def recover(self) -> None:
