@@ -34,11 +34,12 @@ from ocpp.v16.enums import (
 from evsim import console
 from evsim.bus import open_bus
 from evsim.can_node import CanNode
-from evsim.charge_point.assembly import CONNECTOR, ID_ON_ITS_WAY_S, STOP_S, Assembly
+from evsim.charge_point.assembly import CONNECTOR, ID_ON_ITS_WAY_S, Assembly
 from evsim.charge_point.charging_profiles import ProfileError
 from evsim.charge_point.credentials import Credentials
 from evsim.charge_point.ledger import Ledger
 from evsim.charge_point.options import read_options
+from evsim.charge_point.restarts import STOP_S
 from evsim.charge_point.terminal import verbs
 from evsim.charger import PLANTS
 from evsim.live.recording import Recording
@@ -72,7 +73,7 @@ class ChargePoint(Assembly):
     ) -> call_result.RemoteStartTransaction:
         """Answer first, then start."""
         refusal, profile = "", None
-        if self.is_ending:
+        if self.restarts.is_ending:
             refusal = "this charge point is about to end"
         elif not self.accepted:
             refusal = "the central system has not accepted this charge point"
@@ -118,20 +119,20 @@ class ChargePoint(Assembly):
     ) -> call_result.ChangeAvailability:
         """Take a connector, or with 0 the whole, in or out of service."""
         operative = type == AvailabilityType.operative
-        return call_result.ChangeAvailability(self.take_in_service(connector_id, operative))
+        return call_result.ChangeAvailability(self.availability.change(connector_id, operative))
 
     @on(Action.reset)
     def on_reset(self, **_: object) -> call_result.Reset:
         """Answer first, then start anew."""
-        status = ResetStatus.rejected if self.is_ending else ResetStatus.accepted
+        status = ResetStatus.rejected if self.restarts.is_ending else ResetStatus.accepted
         return call_result.Reset(status)
 
     @after(Action.reset)
     def after_reset(self, type: str, **_: object) -> None:  # noqa: A002 - OCPP's name for it
         """End what goes on, then boot anew."""
-        if not self.is_ending:
+        if not self.restarts.is_ending:
             soft = type == ResetType.soft
-            self.restart(Reason.soft_reset if soft else Reason.hard_reset)
+            self.restarts.begin(Reason.soft_reset if soft else Reason.hard_reset)
 
     @on(Action.unlock_connector)
     async def on_unlock_connector(

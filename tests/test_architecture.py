@@ -47,6 +47,7 @@ LAYERS: list[list[str]] = [
         "evsim.charge_point.credentials",
         "evsim.charge_point.assembly",
         "evsim.charge_point.maintenance",
+        "evsim.charge_point.restarts",
         "evsim.charge_point.features.",
         "evsim.central_system.features.",
     ],

@@ -1,6 +1,8 @@
 """What a charge point keeps, decides and does; cp.py answers the messages of the Core profile.
 
-assembly            the parts put together; in and out of service, restarts, power cuts
+assembly            the parts put together
+availability        in and out of service
+restarts            resets, power cuts, the end of the program
 charging            from the cable and the id tag to the end of a transaction
 cable               in or out, who plugged it in, whether the socket holds it
 connector_status    a connector's status, from what is the matter with it

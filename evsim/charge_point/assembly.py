@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import functools
-import json
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar
 from uuid import uuid4
 
 from ocpp.v16 import call, call_result
 from ocpp.v16.enums import (
-    AvailabilityStatus,
     ChargePointErrorCode,
     ChargePointStatus,
     MessageTrigger,
@@ -25,11 +22,12 @@ from ocpp.v16.enums import (
 from evsim.can_node import CanNode
 from evsim.charge_point.authorization import Authorizer
 from evsim.charge_point.authorization_cache import AuthorizationCache
+from evsim.charge_point.availability import Availability
 from evsim.charge_point.charging import Charging
 from evsim.charge_point.charging_profiles import RATE_UNIT_KEY, ProfileRules, rate_units_of
 from evsim.charge_point.configuration import Configuration
 from evsim.charge_point.connector import Connector
-from evsim.charge_point.connector_status import Fault
+from evsim.charge_point.connector_status import FAULT_CODES, Fault
 from evsim.charge_point.credentials import Credentials
 from evsim.charge_point.delivery import Delivery
 from evsim.charge_point.features.local_auth_list import LocalAuthListManagement
@@ -43,22 +41,18 @@ from evsim.charge_point.maintenance import Maintenance
 from evsim.charge_point.metering import SAMPLE_INTERVAL, Metering
 from evsim.charge_point.profile_store import ProfileStore
 from evsim.charge_point.reservations import Reservations
+from evsim.charge_point.restarts import Restarts
 from evsim.charge_point.security_events import SecurityEvent
 from evsim.charge_point.session import SessionLink
 from evsim.charger import Plant
 from evsim.clock import Clock, to_ocpp, utc_now
 from evsim.errors import UserError
-from evsim.network_faults import abort
 from evsim.ocpp_client import Endpoint
 
 #: The only connector.
 CONNECTOR = 1
-#: How long an exit or a reset waits until the transaction is ended, and that is delivered.
-STOP_S = 3.0
 #: How long what names a transaction waits for its id, which StartTransaction's answer brings.
 ID_ON_ITS_WAY_S = 3.0
-#: The setting that keeps which connectors are out of service.
-_OUT_OF_SERVICE = "OutOfService"
 
 log = logging.getLogger("evsim.charge_point")
 
@@ -157,6 +151,13 @@ class Assembly(SessionLink):
             now=now,
             tasks=self._tasks,
         )
+        self.availability = Availability(
+            self.connector,
+            self.charging,
+            ledger,
+            report=functools.partial(self.report_status, 0),
+            tasks=self._tasks,
+        )
         self.smart_charging = SmartCharging(
             self.connector, now=now, id_on_its_way_s=ID_ON_ITS_WAY_S
         )
@@ -180,8 +181,8 @@ class Assembly(SessionLink):
                 "CAN frames": lambda: [f"{kind}: {count}" for kind, count in node.counts.items()],
             },
             triggers=triggers,
-            idle=self._out_of_use,
-            reboot=functools.partial(self.restart, Reason.reboot),
+            idle=self.availability.quiet,
+            reboot=lambda: self.restarts.begin(Reason.reboot),
             on_new_certificate=functools.partial(self.disconnect, "new certificate"),
             revocations=lambda: credentials.revocations() if credentials else None,
             now=now,
@@ -194,12 +195,17 @@ class Assembly(SessionLink):
             RemoteTrigger({**triggers, **self.maintenance.triggers}, connectors=CONNECTOR),
             *self.maintenance.parts,
         )
+        self.restarts = Restarts(
+            self,
+            charging=self.charging,
+            delivery=self.delivery,
+            availability=self.availability,
+            maintenance=self.maintenance,
+            hardware=hardware,
+            tasks=self._tasks,
+        )
         self._connect_anew = False
-        self._installing = False
-        self._is_exiting = False
-        self._restarting = asyncio.Lock()
-        self._out_of_service = set(json.loads(ledger.setting(_OUT_OF_SERVICE) or "[]"))
-        self._show_service()
+        self.availability.show()
         self._show_reservations()
         self.report_status(CONNECTOR, self.connector.status)
 
@@ -249,49 +255,7 @@ class Assembly(SessionLink):
             self.reservations.end_at(connector_id)
 
     def _status_of(self, connector_id: int) -> ChargePointStatus:
-        return self.connector.status if connector_id else self._own_status()
-
-    # ── In and out of service ────────────────────────────────────────────────────────────────
-
-    def take_in_service(self, connector_id: int, operative: bool) -> AvailabilityStatus:
-        """Take a connector, or with 0 the whole, in or out of service, also for the next start.
-
-        What is under way goes on first: Scheduled, then.
-        """
-        if connector_id not in (0, CONNECTOR):
-            return AvailabilityStatus.rejected
-        meant = {0, CONNECTOR} if connector_id == 0 else {connector_id}
-        out = self._out_of_service - meant if operative else self._out_of_service | meant
-        self.ledger.set_setting(_OUT_OF_SERVICE, json.dumps(sorted(out)))
-        self._out_of_service = out
-        if not operative and self.charging.is_under_way:
-            self._tasks.create_task(self._show_service_when_idle())
-            return AvailabilityStatus.scheduled
-        self._show_service()
-        return AvailabilityStatus.accepted
-
-    async def _show_service_when_idle(self) -> None:
-        await self.charging.idle()
-        self._show_service()
-
-    def _show_service(self) -> None:
-        out = CONNECTOR in self._out_of_service or self._installing
-        self.connector.change(inoperative=out)
-        told = self._statuses.get(0)
-        if told is None or told.status != self._own_status():
-            self.report_status(0, self._own_status())
-
-    @contextlib.asynccontextmanager
-    async def _out_of_use(self) -> AsyncIterator[None]:
-        """Let what is under way end, and nothing begin, for as long as the context lasts."""
-        self._installing = True
-        try:
-            self._show_service()
-            await self.charging.idle()
-            yield
-        finally:
-            self._installing = False
-            self._show_service()
+        return self.connector.status if connector_id else self.availability.status
 
     def _show_configuration(self) -> list[str]:
         known, _ = self.configuration.read(None)
@@ -302,10 +266,6 @@ class Assembly(SessionLink):
             f"connector {running.connector_id} since {to_ocpp(running.started_at)}"
             for running in self.ledger.open_transactions()
         ]
-
-    def _own_status(self) -> ChargePointStatus:
-        out = 0 in self._out_of_service
-        return ChargePointStatus.unavailable if out else ChargePointStatus.available
 
     def on_accepted(self) -> None:
         """Send what waits."""
@@ -337,9 +297,8 @@ class Assembly(SessionLink):
 
     def fault(self, error_code: str) -> None:
         """Let the connector fail; UserError for what is no ChargePointErrorCode."""
-        codes = [code.value for code in ChargePointErrorCode if code != "NoError"]
-        if error_code not in codes:
-            raise UserError(f"no fault {error_code!r}; known are: {', '.join(codes)}")
+        if error_code not in FAULT_CODES:
+            raise UserError(f"no fault {error_code!r}; known are: {', '.join(FAULT_CODES)}")
         self.charging.fail(ChargePointErrorCode(error_code))
 
     def clear(self) -> None:
@@ -351,9 +310,7 @@ class Assembly(SessionLink):
 
         UserError while it is without power, or starting anew.
         """
-        if self._restarting.locked():
-            raise UserError("the charge point is down already, or about to be")
-        self._tasks.create_task(self._lose_power(announced))
+        self.restarts.cut_power(announced=announced)
 
     def status(self) -> str:
         """Say in a line what goes on."""
@@ -393,50 +350,8 @@ class Assembly(SessionLink):
                 self.charging.recover()  # the tasks begin when this waits for the first time
                 await asyncio.Event().wait()
             finally:
-                await self._stop_before_exit()
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether it is about to end, or to start anew: nothing begins any more."""
-        return self._is_exiting or self._restarting.locked()
-
-    def restart(self, reason: Reason) -> None:
-        """End what goes on, then boot anew."""
-        self._tasks.create_task(self._restart(reason))
-
-    async def _restart(self, reason: Reason) -> None:
-        async with self._restarting:
-            self.maintenance.events.note(SecurityEvent.reset_or_reboot, reason)
-            await self._end_and_send(reason)
-            self.go_down()
-            await self.disconnect("restarting")
-            await asyncio.sleep(self.hardware.reboot_s)
-            self.firmware_version = self.maintenance.firmware_version
-            self._installing = False
-            self._show_service()
-            self.come_up()
-
-    async def _lose_power(self, announced: bool) -> None:
-        async with self._restarting:
-            if announced:
-                await self._end_and_send(Reason.power_loss)
-            self.go_down()
-            if self.connected:
-                abort(self._connection)
-            await self.charging.lose_power()
-            await asyncio.sleep(self.hardware.outage_s)
-            self.charging.recover()
-            self.come_up()
-
-    async def _end_and_send(self, reason: Reason) -> None:
-        await self.charging.end(reason, STOP_S)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_S if self.connected else 0):
-                await self.delivery.all_sent()
-
-    async def _stop_before_exit(self) -> None:
-        self._is_exiting = True
-        await self._end_and_send(Reason.reboot)
-        self.connector.stop()
-        if self.ledger.waiting:
-            log.warning("%d messages will be sent after the next start", self.ledger.waiting)
+                await self.restarts.exit()
+                if self.ledger.waiting:
+                    log.warning(
+                        "%d messages will be sent after the next start", self.ledger.waiting
+                    )

@@ -15,6 +15,7 @@ class Fault:
     info: str
 
 
+FAULT_CODES = [code.value for code in ChargePointErrorCode if code != "NoError"]
 #: A charger that is not heard of any more. OCPP 1.6 has no code of its own for it.
 SILENT_CHARGER = Fault(ChargePointErrorCode.internal_error, "the charger is silent on the CAN bus")
 LOCK_FAILURE = Fault(ChargePointErrorCode.connector_lock_failure, "the cable cannot be locked")

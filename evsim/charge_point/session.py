@@ -17,6 +17,7 @@ from evsim.charge_point.configuration import Access, Key
 from evsim.charge_point.connector_status import Fault
 from evsim.charge_point.value_types import Whole
 from evsim.clock import Clock, to_ocpp
+from evsim.network_faults import abort
 from evsim.ocpp_link import Connection, OcppLink
 from evsim.ocpp_wire import explain
 from evsim.rate_limit import Rate
@@ -91,6 +92,11 @@ class SessionLink(OcppLink):
         self.accepted = False
         self._booted.clear()
         self._up.clear()
+
+    def lose_connection(self) -> None:
+        """Lose it without a farewell, if there is one."""
+        if self.connected:
+            abort(self._connection)
 
     def come_up(self) -> None:
         """Let the next session begin, with a BootNotification."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ocpp.v16.enums import ChargePointErrorCode
-
 from evsim.charge_point.assembly import Assembly
+from evsim.charge_point.connector_status import FAULT_CODES
 from evsim.errors import UserError
 from evsim.prompt import Verb
 
@@ -21,7 +20,6 @@ def verbs(charge_point: Assembly) -> Sequence[Verb]:
             raise UserError(f"power-cut takes nothing, or {ANNOUNCED}: time to end what goes on")
         charge_point.power_cut(announced=how == ANNOUNCED)
 
-    codes = sorted(code.value for code in ChargePointErrorCode if code != "NoError")
     return (
         Verb("plug", "", "connect a car with the cable", charge_point.plug),
         Verb("unplug", "", "pull the cable out of the car", charge_point.unplug),
@@ -31,7 +29,7 @@ def verbs(charge_point: Assembly) -> Sequence[Verb]:
             "CODE",
             "let the connector fail, e.g. GroundFailure",
             charge_point.fault,
-            lambda words: () if words else codes,
+            lambda words: () if words else FAULT_CODES,
         ),
         Verb("clear", "", "let the fault be over", charge_point.clear),
         Verb(
