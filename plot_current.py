@@ -51,6 +51,8 @@ NO_DATA_AFTER_S = 3.0  # three frames missed
 REVERSALS = 5
 HYSTERESIS_A = 5.0
 ALARM_WINDOW_S = 60.0
+QUICK_REVERSALS = 3  # or from so many in this shorter time: up and down twice
+QUICK_WINDOW_S = 12.0
 
 LAST_ALARMS = 3  # so many are listed below the plot
 TITLE = "Charging current"
@@ -78,7 +80,11 @@ def make_detector(name: str) -> Detector:
     """Make the detector `name`, the default one with the numbers above."""
     if name == TurningPointsDetector.name:
         return TurningPointsDetector(
-            reversals=REVERSALS, hysteresis_a=HYSTERESIS_A, window_s=ALARM_WINDOW_S
+            reversals=REVERSALS,
+            hysteresis_a=HYSTERESIS_A,
+            window_s=ALARM_WINDOW_S,
+            quick_reversals=QUICK_REVERSALS,
+            quick_window_s=QUICK_WINDOW_S,
         )
     return DETECTORS[name]()
 

@@ -77,7 +77,7 @@ def test_the_candump_log_of_somebody_else_is_read(tmp_path: Path) -> None:
             message.timestamp, message.channel = 1e9 + at_s, "can0"
             writer(message)
     text = detect("run", path, "--detector", "turning_points", code=3)
-    assert "can0  turning_points: 5 reversals of 5 A or more in 60 s" in text
+    assert "can0  turning_points: 3 reversals of 5 A or more in 12 s" in text
 
 
 @pytest.mark.processes

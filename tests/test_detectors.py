@@ -231,10 +231,12 @@ def test_a_state_of_charge_that_rises_too_slowly_is_found_and_told() -> None:
     ]
     events = [meter_values(at, a, wh, round(soc * 2) / 2) for at, a, wh, soc in told]
     first_s, reason = next(iter(reasons(detector, events, 2000).items()))
-    assert 1000 < first_s < 1400
+    assert 1000 < first_s < 1150
     tells, means = numbers(reason)
-    assert means == pytest.approx(3, abs=0.6)
-    assert tells < 0.7 * means
+    # What is due at least: 11 s less, and 10 % less, than the energy since a step.
+    taken_percent = (first_s - 1000) / 60
+    assert tells <= taken_percent / 4 + 0.5
+    assert tells + 0.5 <= means <= taken_percent + tells + 1
     assert not watch(detector_named("state_of_charge"), events[:100], 1000)
 
 
@@ -273,7 +275,7 @@ def test_a_leap_without_a_command_is_found_and_told() -> None:
         *currents([0.0] * 3 + [80.0] * 97 + [40.0] * 10),
     ]
     assert watch(detector, events, 105)[0] == 100
-    assert numbers(detector.reason_at(T + 101)) == [80, 40]
+    assert numbers(detector.reason_at(T + 105)) == [80, 40]
 
 
 def test_a_leap_that_follows_a_command_is_none() -> None:
@@ -295,8 +297,8 @@ def test_a_current_that_sinks_below_its_limit_is_found_unless_it_tapers() -> Non
         events += [frame(0.2, StateOfCharge(percent)), *currents(sinking, 1.0)]
         assert bool(watch(detector, events, 178)) == found
         if found:
-            *_, limit_a, at_percent = numbers(detector.reason_at(T + 178))
-            assert (limit_a, at_percent) == (80, percent)
+            *_, limit_a, at_percent, taken_a = numbers(detector.reason_at(T + 178))
+            assert (limit_a, at_percent, taken_a) == (80, percent, 80)
 
 
 def noisy(length: int, seed: int = 1) -> list[float]:

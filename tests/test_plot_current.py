@@ -166,11 +166,12 @@ def test_memory_is_bounded_in_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_edited_constants_take_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plot_current, "WINDOW_S", 20.0)
     monkeypatch.setattr(plot_current, "TOP_A", 50.0)
-    monkeypatch.setattr(plot_current, "REVERSALS", 3)
-    picture = drawn(base_scenario(2), 16)
+    monkeypatch.setattr(plot_current, "REVERSALS", 4)
+    monkeypatch.setattr(plot_current, "QUICK_WINDOW_S", 7.0)
+    picture = drawn(base_scenario(3), 20)
     assert picture.axes.get_xlim() == (0, 20)
     assert picture.axes.get_ylim()[1] == pytest.approx(105)
-    assert picture.reason.get_text() == "3 reversals of 5 A or more in 60 s"
+    assert picture.reason.get_text() == "4 reversals of 5 A or more in 60 s"
 
 
 # ── The verdict ──────────────────────────────────────────────────────────────────────────────
@@ -201,12 +202,12 @@ def shaded(picture: Picture) -> list[tuple[float, float]]:
 
 
 def test_the_span_of_an_alarm_is_shaded_from_its_first_sample_to_its_end() -> None:
-    trace = base_scenario(3)  # the fifth reversal is found in the sample at 21 s
-    assert shaded(drawn(trace, 24)) == [(21, 24)]
-    for second in range(24, 90):
+    trace = base_scenario(3)  # the third reversal is found in the sample at 13 s
+    assert shaded(drawn(trace, 24)) == [(13, 24)]
+    for second in range(24, 100):
         trace.add(second, 0)
-    # The first of the five, found at 5 s, leaves the window at 65 s.
-    assert shaded(drawn(trace, 90)) == [(30, 65)]
+    # The last three, found until 21 s, leave the window at 81 s.
+    assert shaded(drawn(trace, 100)) == [(40, 81)]
     assert drawn(trace, 200).spans.get_paths() == []
 
 
@@ -217,12 +218,12 @@ def test_the_last_alarms_are_listed_with_time_and_reason() -> None:
         for second, current_a in enumerate([0, 0, 0, 100, 100, 0, 0, 0] * 3 + [0] * 70):
             trace.add(start_s + second, current_a)
     clocks, times, reasons = (column.get_text() for column in drawn(trace, 399).listed)
-    assert clocks.splitlines() == ["12:05:21", "12:03:41", "12:02:01"]
-    assert times.splitlines() == ["321 s to 365 s", "221 s to 265 s", "121 s to 165 s"]
-    assert reasons.splitlines() == ["5 reversals of 5 A or more in 60 s"] * 3
+    assert clocks.splitlines() == ["12:05:13", "12:03:33", "12:01:53"]
+    assert times.splitlines() == ["313 s to 381 s", "213 s to 281 s", "113 s to 181 s"]
+    assert reasons.splitlines() == ["3 reversals of 5 A or more in 12 s"] * 3
     assert drawn(Trace(), 1).listed[0].get_text() == "none so far"
     going_on = drawn(base_scenario(3), 24).listed[1].get_text()
-    assert going_on == "21 s to now"
+    assert going_on == "13 s to now"
 
 
 @pytest.mark.parametrize("name", plot_current.DETECTORS_OF_CURRENT)
@@ -445,7 +446,7 @@ def test_save_with_a_duration_needs_no_display(
     plot = start_script("plot_current.py", "--save", str(path), "--duration", "4", env=NO_DISPLAY)
     plot.wait_for("Plotting CAN frame 0x300")
     fluctuate(can_channel)
-    plot.wait_for("ANOMALY DETECTED: 5 reversals of 5 A or more in 60 s")
+    plot.wait_for("ANOMALY DETECTED: 3 reversals of 5 A or more in 12 s")
     assert plot.wait() == 0
     assert plot.output.count("Plotting CAN frame 0x300") == 1
     assert plot.output.count("ANOMALY DETECTED") == 1

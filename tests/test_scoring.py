@@ -97,8 +97,8 @@ def test_the_runner_asks_each_second_and_keeps_charge_points_apart() -> None:
     assert {name for _, name in runner.scores} == {"CP_1", "CP_2"}
     assert {len(scores) for scores in runner.scores.values()} == {63}
     (first, *_) = [a for a in runner.alarms if a.charge_point == "CP_1"]
-    assert first.reason == "5 reversals of 5 A or more in 60 s"
-    assert first.start_s == pytest.approx(1022, abs=2)
+    assert first.reason == "3 reversals of 5 A or more in 12 s"
+    assert first.start_s == pytest.approx(1014, abs=2)
 
 
 def test_an_alarm_is_told_when_it_begins() -> None:

@@ -49,12 +49,12 @@ def alarms(currents_a: list[float], detector: TurningPoints | None = None) -> li
 
 @pytest.mark.parametrize("plant", ["ideal", "dc", "dc_slow"])
 @pytest.mark.parametrize("first_sample_s", [0.0, 0.2, 0.5, 0.9])
-def test_the_base_scenario_raises_the_alarm_within_three_cycles(
+def test_the_base_scenario_raises_the_alarm_within_two_cycles(
     plant: str, first_sample_s: float
 ) -> None:
     currents_a = base_scenario(10, plant=plant, first_sample_s=first_sample_s)
     on_s = alarms(currents_a)
-    assert 2 * CYCLE_S <= on_s[0] < 3 * CYCLE_S
+    assert CYCLE_S < on_s[0] <= 2 * CYCLE_S
     assert on_s == list(range(on_s[0], on_s[-1] + 1))
 
 
@@ -72,7 +72,7 @@ def test_the_alarm_ends_in_silence_too() -> None:
 
 
 def test_the_reason_counts_and_names_the_parameters() -> None:
-    detector = TurningPoints(hysteresis_a=2.5, reversals=3, window_s=30)
+    detector = TurningPoints(hysteresis_a=2.5, reversals=3, window_s=30, quick_reversals=9)
     for second, current_a in enumerate([0, 10, 0, 10]):
         detector.sample(second, current_a)
     assert detector.reason_at(3) is None
@@ -85,7 +85,7 @@ def test_the_reason_counts_and_names_the_parameters() -> None:
 
 CHARGING = [*range(0, 101, 25), *[100.0] * 300]
 TAPER = [100 * math.exp(-t / 120) for t in range(600)]
-ABORTED = [0.0, 0.0, 100.0, 100.0, 0.0, 0.0]
+ABORTED = [*[100.0] * 5, *[0.0] * 10]  # nobody is quicker in the catalogue
 BENIGN = {
     "start, taper, stop, restart": [*CHARGING, *TAPER, 0.0, *CHARGING],
     "stop and restart at once": [*CHARGING, 0.0, 0.0, *CHARGING],

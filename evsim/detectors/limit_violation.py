@@ -5,6 +5,7 @@ EVerest's rule: an over-current is a current above (limit + 0.5 A) × 1.10 for 7
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from evsim.detectors.base import Detector
@@ -18,8 +19,8 @@ PATIENCE_S = 7.0
 ON_ITS_WAY_S = 3.0
 #: A whole ampere and the rounding of a profile's limit.
 ROUNDING_A = 1.0
-#: An alarm about the limit on the bus stays on for so long.
-HOLD_S = 60.0
+#: An alarm about the limit on the bus stays on until that is right again, and for so long at least.
+HOLD_S = 10.0
 
 
 class LimitViolation(Detector):
@@ -43,6 +44,7 @@ class LimitViolation(Detector):
         self._current_a = 0.0
         self._over_since_s: float | None = None
         self._raised: tuple[float, float, float] | None = None
+        self._ends_s = 0.0
 
     def observe(self, event: Event) -> None:
         """Take a limit, from either side, or a current."""
@@ -54,8 +56,12 @@ class LimitViolation(Detector):
         if told_a is not None:
             self._bus_a = told_a
             arrives = event.time_s - self._sent_s <= ON_ITS_WAY_S
-            if self._sent_a is not None and arrives and told_a > self._sent_a + ROUNDING_A:
-                self._raised = (event.time_s, told_a, self._sent_a)
+            if self._sent_a is not None and told_a > self._sent_a + ROUNDING_A:
+                if arrives:
+                    self._raised = (event.time_s, told_a, self._sent_a)
+                    self._ends_s = math.inf
+            elif self._ends_s == math.inf:
+                self._ends_s = event.time_s + HOLD_S
             return
         measured_a = current_a(event)
         if measured_a is not None:
@@ -79,7 +85,7 @@ class LimitViolation(Detector):
         return max(0.0, time_s - self._over_since_s) / self.patience_s
 
     def _is_raised(self, time_s: float) -> bool:
-        return self._raised is not None and 0 <= time_s - self._raised[0] <= HOLD_S
+        return self._raised is not None and self._raised[0] <= time_s <= self._ends_s
 
     def reason_at(self, time_s: float) -> str | None:
         """Tell current and limit, or the two limits."""

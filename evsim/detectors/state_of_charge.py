@@ -1,32 +1,51 @@
-"""State of charge: what the car tells rises slower, or faster, than the energy it takes."""
+"""State of charge: what the car tells rises slower than the energy that it takes.
+
+The state of charge comes in steps of 0.5 %, each some seconds old, so a step tells between which
+two energies it happened. Any two steps bound the energy of a percent, and so does a step that does
+not come. The bounds of an honest car have an energy in common that fits them all; those of a car
+that begins to tell less do not.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from collections import deque
+from typing import ClassVar, NamedTuple
 
 from evsim.detectors.base import Detector
-from evsim.detectors.signals import meter
-from evsim.events import Event
+from evsim.detectors.signals import Meter, call, meter
+from evsim.events import Direction, Event
+from evsim.frames import PERCENT_PER_BIT
 
-#: The capacity is known once so much was told; 0x310 counts in 0.5 %.
-LEARNED_PERCENT = 3.0
-#: And looked at anew each time when so much should have been told.
-LOOKED_AT_PERCENT = 3.0
-#: Two readings at the ends, each off by a step at most.
-ROUNDING_PERCENT = 1.0
+#: The car tells its state of charge this often (0x310); a second for the way.
+AGE_S = 11.0
+#: Batteries are larger than this and smaller than that: of a scooter, and of a lorry.
+LEAST_CAPACITY_WH, MOST_CAPACITY_WH = 5_000.0, 200_000.0
 #: From one message to the next; a greater step, or one down, is another car.
 SAME_CAR_PERCENT = 1.5
+#: No charger brings more between two messages: a register that leaps is another, or is false.
+MOST_W = 200_000.0
+#: Steps that are compared with a new one: they span 12 %.
+KEPT = 24
 HOLD_S = 60.0
 
 
-class StateOfChargeConsistency(Detector):
-    """Learns a battery's capacity from the first percents, then compares.
+class Step(NamedTuple):
+    """The state of charge became `percent` when the register was between these two, Wh."""
 
-    :param share: of what should have been told that may be missing, or be told too much.
+    percent: float
+    after_wh: float
+    before_wh: float
+
+
+class StateOfChargeConsistency(Detector):
+    """Bounds the energy of a percent from all pairs of steps, and looks for a contradiction.
+
+    :param share: by which energies may be wrong: rounding of the current, losses that change.
     """
 
     name: ClassVar[str] = "state_of_charge"
-    summary: ClassVar[str] = "the state of charge does not fit the energy"
+    summary: ClassVar[str] = "the state of charge does not rise as the energy does"
 
     def __init__(self, *, share: float = 0.1) -> None:
         self.share = share
@@ -38,38 +57,74 @@ class StateOfChargeConsistency(Detector):
         self._raised: tuple[float, str] | None = None
 
     def _forget_car(self) -> None:
-        self._first: tuple[float, float] | None = None
-        self._anchor: tuple[float, float] | None = None
-        self._last: tuple[float, float] | None = None
-        self._wh_per_percent: float | None = None
+        self._last: Meter | None = None
+        #: Time and register of the last AGE_S.
+        self._lately: deque[tuple[float, float]] = deque(maxlen=100)
+        self._steps: deque[Step] = deque(maxlen=KEPT)
+        #: The most energy of a percent, Wh, that an honest car of these steps can have.
+        self._most_wh = MOST_CAPACITY_WH / 100
 
     def observe(self, event: Event) -> None:
         """Take the meter values."""
+        told = call(event, Direction.TO_CENTRAL_SYSTEM)
+        if told is not None and told.action == "StartTransaction":
+            self._forget_car()
         values = meter(event)
         if values is None or values.energy_wh is None or values.state_of_charge is None:
             return
-        here = (values.energy_wh, values.state_of_charge)
-        last, self._last = self._last, here
-        if last is None or not 0 <= here[1] - last[1] <= SAME_CAR_PERCENT or here[0] < last[0]:
+        if not self._is_same_car(values):
             self._forget_car()
-            self._first = self._last = here
-            return
-        if self._first is None:
-            self._first = here
-        elif self._wh_per_percent is None:
-            told = here[1] - self._first[1]
-            if told >= LEARNED_PERCENT:
-                self._wh_per_percent = (here[0] - self._first[0]) / told
-                self._anchor = here
-        elif self._anchor is not None and self._wh_per_percent > 0:
-            due = (here[0] - self._anchor[0]) / self._wh_per_percent
-            told = here[1] - self._anchor[1]
-            if abs(due) < LOOKED_AT_PERCENT and abs(told) < LOOKED_AT_PERCENT:
+        before, self._last = self._last, values
+        self._lately.append((values.read_s, values.energy_wh))
+        while len(self._lately) > 1 and self._lately[1][0] <= values.read_s - AGE_S:
+            self._lately.popleft()
+        if before is None or before.state_of_charge is None:
+            # It became so at any time before.
+            self._steps.append(Step(values.state_of_charge, -math.inf, values.energy_wh))
+        elif self._lately[0][0] > values.read_s - AGE_S:
+            return  # what was told may still be the car's before this one
+        elif values.state_of_charge > before.state_of_charge:
+            step = Step(values.state_of_charge, self._lately[0][1], values.energy_wh)
+            self._bound(step)
+            self._steps.append(step)
+        self._look(event.time_s)
+
+    def _is_same_car(self, values: Meter) -> bool:
+        last = self._last
+        if last is None or last.energy_wh is None or last.state_of_charge is None:
+            return False
+        assert values.energy_wh is not None
+        assert values.state_of_charge is not None
+        grown_wh, passed_s = values.energy_wh - last.energy_wh, values.read_s - last.read_s
+        risen = values.state_of_charge - last.state_of_charge
+        return (
+            passed_s >= 0
+            and 0 <= risen <= SAME_CAR_PERCENT
+            and 0 <= grown_wh <= MOST_W / 3600 * (passed_s + 1)
+        )
+
+    def _bound(self, new: Step) -> None:
+        """Take from each pair the most energy of a percent that it allows."""
+        for old in self._steps:
+            told = new.percent - old.percent
+            most_wh = (new.before_wh - old.after_wh) / told * (1 + self.share)
+            self._most_wh = max(LEAST_CAPACITY_WH / 100, min(self._most_wh, most_wh))
+
+    def _look(self, time_s: float) -> None:
+        """Compare what was told since each step with the least that is due."""
+        for old in self._steps:
+            told = self._steps[-1].percent - old.percent
+            # The next step is not told yet, but may have happened already.
+            earlier_wh = self._lately[0][1]
+            taken_wh = (earlier_wh - old.before_wh) / (1 + self.share)
+            due = taken_wh / self._most_wh
+            if due >= told + PERCENT_PER_BIT:
+                text = f"the car tells {told:+.1f} % where its energy means {due:+.1f} % at least"
+                self._raised = (time_s, text)
+                last = self._steps[-1]
+                self._steps.clear()  # from here on, what follows is judged by itself
+                self._steps.append(last)
                 return
-            self._anchor = here
-            if abs(told - due) > ROUNDING_PERCENT + self.share * abs(due):
-                text = f"the car tells {told:+.1f} % where its energy means {due:+.1f} %"
-                self._raised = (event.time_s, text)
 
     def score_at(self, time_s: float) -> float:
         """Return 1 while an alarm is on."""

@@ -6,8 +6,9 @@ change the limit do to a charger. A plain session climbs once and falls once, sl
     current_a
       100      _x      _x      _x        x  turning point: the last sample before the current
               / |     / |     / |           went back by the hysteresis or more
-        0  __/  |__x_/  |__x_/  |__      5  of them in 60 s raise the alarm, here in the third
-                1  2    3  4    5           cycle; the first climb reverses nothing
+        0  __/  |__x_/  |__x_/  |__         3 of them in 12 s raise the alarm, here at the end of
+                1  2    3  4    5           the second cycle, or 5 in 60 s; the first climb
+                                            reverses nothing
 
 The closest ancestor is Hägglund's on-line oscillation detector (2005). Each sample costs O(1).
 """
@@ -26,6 +27,10 @@ from evsim.events import Event
 #: Reversals that are kept, and so counted, at most. A charger that measures once a second makes no
 #: more than 60 in 60 s.
 MOST_REVERSALS = 1000
+#: Up and down twice within so many seconds is nobody's way to charge: a user who gives up a start
+#: after 5 s and tries again after 10 s needs 15 s for it (see the catalogue's aborted_start).
+QUICK_REVERSALS = 3
+QUICK_WINDOW_S = 12.0
 
 
 class Reversal(NamedTuple):
@@ -46,13 +51,25 @@ class TurningPoints:
     :param hysteresis_a: a swing smaller than this is noise.
     :param reversals: the alarm is on from so many reversals in the window.
     :param window_s: length of the window.
+    :param quick_reversals: or from so many
+    :param quick_window_s: in this shorter one; it then stays on as long as they are in the other.
 
     Raises ValueError for parameters that are not above 0.
     """
 
     def __init__(
-        self, hysteresis_a: float = 5.0, reversals: int = 5, window_s: float = 60.0
+        self,
+        hysteresis_a: float = 5.0,
+        reversals: int = 5,
+        window_s: float = 60.0,
+        quick_reversals: int = QUICK_REVERSALS,
+        quick_window_s: float = QUICK_WINDOW_S,
     ) -> None:
+        if not (quick_reversals > 0 and quick_window_s > 0):
+            raise ValueError(
+                "quick reversals and their window must be above 0, not "
+                f"{quick_reversals} and {quick_window_s} s"
+            )
         if not (hysteresis_a > 0 and reversals > 0 and window_s > 0):
             raise ValueError(
                 "hysteresis, reversals and window must be above 0, not "
@@ -63,6 +80,8 @@ class TurningPoints:
         self.hysteresis_a = hysteresis_a
         self.reversals = reversals
         self.window_s = window_s
+        self.quick_reversals = quick_reversals
+        self.quick_window_s = quick_window_s
         self.reset()
 
     def reset(self) -> None:
@@ -75,6 +94,8 @@ class TurningPoints:
         self._low = (-math.inf, math.inf)
         self._going = 0
         self._turned_s = -math.inf
+        #: How many reversals the quick rule counted when it last raised the alarm, and when.
+        self._quick = (0, -math.inf)
 
     def sample(self, time_s: float, current_a: float) -> None:
         """Take the current measured at `time_s`, of any clock that does not go back.
@@ -104,6 +125,13 @@ class TurningPoints:
         # The first start after an hour's rest reverses nothing that swings.
         if self._going != 0 and here[0] - self._turned_s <= self.window_s:
             self._found.append(Reversal(*extreme, found_s=here[0]))
+            begin_s = here[0] - self.quick_window_s
+            quick = sum(
+                1
+                for _ in itertools.takewhile(lambda r: r.found_s >= begin_s, reversed(self._found))
+            )
+            if quick >= self.quick_reversals:
+                self._quick = (quick, here[0])
         self._turned_s = here[0]
         self._going = going
         self._high = self._low = here
@@ -114,12 +142,33 @@ class TurningPoints:
         recent = itertools.takewhile(lambda r: r.found_s > begin_s, reversed(self._found))
         return [r for r in recent if r.found_s <= now_s][::-1]
 
+    def score_at(self, now_s: float) -> float:
+        """Return the share of the reversals that raise the alarm; it is on from 1."""
+        share = len(self.reversals_at(now_s)) / self.reversals
+        return max(1.0, share) if self._is_quick(now_s) else share
+
+    def _is_quick(self, now_s: float) -> bool:
+        return 0 <= now_s - self._quick[1] < self.window_s
+
+    def on_until_s(self, now_s: float) -> float:
+        """Return until when the alarm stays on, whatever comes; -inf if it is off."""
+        until_s = self._quick[1] + self.window_s if self._is_quick(now_s) else -math.inf
+        reversals = self.reversals_at(now_s)
+        if len(reversals) < self.reversals:
+            return until_s
+        return max(until_s, reversals[-self.reversals].found_s + self.window_s)
+
     def reason_at(self, now_s: float) -> str | None:
         """Say why the alarm is on, e.g. "5 reversals of 5 A or more in 60 s"; None if it is off."""
         count = len(self.reversals_at(now_s))
-        if count < self.reversals:
+        if count >= self.reversals:
+            return f"{count} reversals of {self.hysteresis_a:g} A or more in {self.window_s:g} s"
+        if not self._is_quick(now_s):
             return None
-        return f"{count} reversals of {self.hysteresis_a:g} A or more in {self.window_s:g} s"
+        return (
+            f"{self._quick[0]} reversals of {self.hysteresis_a:g} A or more in "
+            f"{self.quick_window_s:g} s"
+        )
 
 
 class TurningPointsDetector(Detector):
@@ -129,9 +178,17 @@ class TurningPointsDetector(Detector):
     summary: ClassVar[str] = "the current reverses its course too often"
 
     def __init__(
-        self, *, hysteresis_a: float = 5.0, reversals: int = 5, window_s: float = 60.0
+        self,
+        *,
+        hysteresis_a: float = 5.0,
+        reversals: int = 5,
+        window_s: float = 60.0,
+        quick_reversals: int = QUICK_REVERSALS,
+        quick_window_s: float = QUICK_WINDOW_S,
     ) -> None:
-        self._points = TurningPoints(hysteresis_a, reversals, window_s)
+        self._points = TurningPoints(
+            hysteresis_a, reversals, window_s, quick_reversals, quick_window_s
+        )
         super().__init__()
 
     def observe(self, event: Event) -> None:
@@ -142,7 +199,7 @@ class TurningPointsDetector(Detector):
 
     def score_at(self, time_s: float) -> float:
         """Return the share of the reversals that raise the alarm."""
-        return len(self._points.reversals_at(time_s)) / self._points.reversals
+        return self._points.score_at(time_s)
 
     def reason_at(self, time_s: float) -> str | None:
         """Tell the number of reversals."""

@@ -202,19 +202,14 @@ class Trace:
         """Ask the detector, but only when its answer may differ from the one at the last reading.
 
         It can go on only with a reading that differs from the one before, and it stays on while
-        the reversals that it was last seen to count are in its window.
+        the reversals that it was last seen to count are in its windows.
         """
         was_on = station.on_until_s > -math.inf
         if time_s < station.on_until_s or (current_a == station.current_a and not was_on):
             return
-        detector = station.detector
-        reversals = detector.reversals_at(time_s)
-        if len(reversals) < detector.reversals:
-            station.on_until_s = -math.inf
-            return
-        if not was_on:
-            self._raise_alarm(time_s, charge_point, detector.reason_at(time_s) or "")
-        station.on_until_s = reversals[-detector.reversals].found_s + detector.window_s
+        station.on_until_s = station.detector.on_until_s(time_s)
+        if station.on_until_s > -math.inf and not was_on:
+            self._raise_alarm(time_s, charge_point, station.detector.reason_at(time_s) or "")
 
     def _raise_alarm(self, time_s: float, charge_point: str, reason: str) -> None:
         for command in self._watched:
