@@ -26,7 +26,7 @@ from evsim import console
 from evsim.bus import add_bus_arguments, open_bus
 from evsim.can_node import CanNode
 from evsim.clock import utc_now
-from evsim.detectors import DEFAULT, DETECTORS, detector_named
+from evsim.detectors import CHALLENGERS, DEFAULT, DETECTORS, detector_named
 from evsim.detectors.combined import Combined
 from evsim.errors import UserError
 from evsim.events import CanEvent, Event, OcppEvent
@@ -39,16 +39,18 @@ from evsim.picture_file import FORMATS, check_writable, picture_path, save
 from evsim.scoring import report
 from evsim.scoring.alarm_plot import DPI, AlarmPlot
 from evsim.scoring.running import FLEET, STEP_S, Alarm, Runner
-from evsim.scoring.sets import runs_of, score_set
+from evsim.scoring.sets import purpose_of, runs_of, score_set
+from evsim.scoring.training import train
 from evsim.text import visible
 
 ALARM_RAISED = 3
 #: So many names of charge points are compared between frames and messages.
 MOST_NAMES = 1000
-#: Groups of seeds: thresholds may have been chosen on the first only.
+#: Groups of seeds, which evsim.lab.suite names.
 SPLITS: Mapping[str, str] = {
     "train": "group 1, on which thresholds may be chosen",
-    "test": "all groups but the first, on which no threshold is chosen",
+    "validation": "group 2, which checks what was chosen",
+    "test": "group 3 and those after it, on which no threshold is chosen",
     "all": "all groups: what thresholds were chosen on too",
 }
 
@@ -105,10 +107,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--jobs", type=console.at_least_one, metavar="N", default=os.cpu_count(),
         help="processes (default: one for each core)",
     )  # fmt: skip
-    for verb, default in ((run, "combined"), (live, DEFAULT), (score, "all of them")):
+    trained = f"; and, with the extra [ml], {' and '.join(CHALLENGERS)}"
+    for verb, default, more in (
+        (run, "combined", ""), (live, DEFAULT, ""), (score, "all but the last two", trained)
+    ):  # fmt: skip
         verb.add_argument(
             "--detector", action="append", metavar="NAME",
-            help=f"{', '.join(DETECTORS)}; may be given again (default: {default})",
+            help=f"{', '.join(DETECTORS)}{more}; may be given again (default: {default})",
         )  # fmt: skip
     for verb in (run, live):
         verb.add_argument(
@@ -268,18 +273,22 @@ async def ask(runner: Runner) -> None:
 
 def score(options: argparse.Namespace) -> int:
     """Score detectors on a set; the exit code."""
-    paths = runs_of(options.set)
-    with progress_bar() as bar:
-        task = bar.add_task("scoring", total=len(paths))
-        runs = list(
-            score_set(paths, options.detector, jobs=options.jobs, on_done=lambda: bar.advance(task))
-        )
-    if options.split != "all":
-        runs = [run for run in runs if (run.group == 1) == (options.split == "train")]
-    if not runs:
+    every = runs_of(options.set)
+    paths = [path for path in every if options.split in ("all", purpose_of(path))]
+    if not paths:
         raise UserError(
             f"{options.set} holds no run of {SPLITS[options.split]}; make it with more --seeds, or "
             "choose --split"
+        )
+    challengers = [name for name in options.detector if name in CHALLENGERS]
+    if challengers:
+        console.ready(f"training {' and '.join(challengers)} on benign runs of group 1 …")
+    trained = train(challengers, every) if challengers else {}
+    detectors = {name: trained.get(name) or DETECTORS[name] for name in options.detector}
+    with progress_bar() as bar:
+        task = bar.add_task("scoring", total=len(paths))
+        runs = list(
+            score_set(paths, detectors, jobs=options.jobs, on_done=lambda: bar.advance(task))
         )
     figures = {name: report.summary(runs, name) for name in options.detector}
     Console().print(report.terminal_table(figures))
@@ -297,7 +306,8 @@ def main() -> int:
     console.set_up_logging(options.log_level)
     try:
         for name in options.detector:
-            detector_named(name)
+            if options.verb != "score" or name not in CHALLENGERS:
+                detector_named(name)
         if options.verb == "run":
             return detect_in_recording(options)
         if options.verb == "score":

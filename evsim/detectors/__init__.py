@@ -4,6 +4,7 @@ base.py        what every detector is
 signals.py     what they read out of events; window.py keeps the last so many seconds
 combined.py    the union that is recommended
 baselines.py   what a figure is worth shows beside these
+learned.py     challengers, trained on a set; they are not in DETECTORS
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from evsim.detectors.can_timing import CanTiming
 from evsim.detectors.combined import Combined
 from evsim.detectors.command_rate import CommandRate
 from evsim.detectors.fleet import FleetSwitching
+from evsim.detectors.learned import CHALLENGERS
 from evsim.detectors.limit_violation import LimitViolation
 from evsim.detectors.meter_consistency import MeterConsistency
 from evsim.detectors.oscillation import Rainflow, Spectral
@@ -27,7 +29,7 @@ from evsim.detectors.turning_points import TurningPointsDetector
 from evsim.detectors.unexplained_change import UnexplainedChange
 from evsim.errors import UserError
 
-__all__ = ["DEFAULT", "DETECTORS", "Detector", "detector_named"]
+__all__ = ["CHALLENGERS", "DEFAULT", "DETECTORS", "Detector", "detector_named"]
 
 DEFAULT = TurningPointsDetector.name
 
@@ -58,6 +60,11 @@ DETECTORS: Mapping[str, Callable[[], Detector]] = MappingProxyType(
 
 def detector_named(name: str) -> Detector:
     """Make a detector; UserError that lists the known ones."""
+    if name in CHALLENGERS:
+        raise UserError(
+            f"{name} is trained on a set, so it can only be scored: ./detect.py score SET "
+            f"--detector {name}"
+        )
     if name not in DETECTORS:
         raise UserError(f"no detector {name!r}; known are: {', '.join(DETECTORS)}")
     return DETECTORS[name]()

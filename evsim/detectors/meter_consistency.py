@@ -31,7 +31,7 @@ class MeterConsistency(Detector):
     summary: ClassVar[str] = "MeterValues part from 0x300, or the register falls back"
 
     def __init__(
-        self, *, deviation_a: float = 2.0, deviation_share: float = 0.08, messages: int = 3
+        self, *, deviation_a: float = 1.0, deviation_share: float = 0.08, messages: int = 3
     ) -> None:
         self.deviation_a, self.deviation_share = deviation_a, deviation_share
         self.messages = messages

@@ -3,6 +3,7 @@
 running.py   a detector over a stream of events: scores at 1 Hz, alarms
 metrics.py   recall, delays, false alarms, bootstrap intervals
 ranges.py    VUS-PR and range-F1, second by second
+training.py  makes the learned detectors from a set's benign runs
 sets.py      all detectors over all runs of a set, on all cores
 report.py    the table, scores.json and report.md
 """

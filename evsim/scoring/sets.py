@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evsim.detectors import DETECTORS
-from evsim.detectors.base import ALARM
+from evsim.detectors.base import ALARM, Detector
 from evsim.errors import UserError
 from evsim.events import Event
 from evsim.lab.many_runs import RUNS
-from evsim.lab.suite import SEEDS_PER_GROUP
+from evsim.lab.suite import purpose
 from evsim.labels import Label
 from evsim.recording import read_events
 from evsim.recording.reading import read_info, read_labels
@@ -42,11 +41,6 @@ class RunOutcome:
     info: Mapping[str, Any]
     outcomes: dict[str, Outcome]
 
-    @property
-    def group(self) -> int:
-        """Its group of seeds, by which runs are split."""
-        return int(self.info["seed"]) // SEEDS_PER_GROUP
-
 
 def runs_of(directory: Path) -> list[Path]:
     """Give the runs of a set (or the one run); UserError if there is none."""
@@ -60,10 +54,15 @@ def runs_of(directory: Path) -> list[Path]:
     )
 
 
-def score_run(directory: Path, detectors: Sequence[str]) -> RunOutcome:
+def purpose_of(directory: Path) -> str:
+    """Say what a run is for, by its seed: train, validation or test."""
+    return purpose(int(read_info(directory)["seed"]))
+
+
+def score_run(directory: Path, detectors: Mapping[str, Callable[[], Detector]]) -> RunOutcome:
     """Run detectors over one recording and judge them."""
     info, labels = read_info(directory), read_labels(directory)
-    runners = {name: Runner({name: DETECTORS[name]}) for name in detectors}
+    runners = {name: Runner({name: make}) for name, make in detectors.items()}
     took_s = dict.fromkeys(detectors, 0.0)
     count = 0
     for batch in batched(read_events(directory), BATCH):
@@ -110,9 +109,16 @@ def visible_seconds(labels: Sequence[Label], begin_s: float, count: int) -> NDAr
 
 
 def score_set(
-    runs: Sequence[Path], detectors: Sequence[str], *, jobs: int, on_done: Callable[[], object]
+    runs: Sequence[Path],
+    detectors: Mapping[str, Callable[[], Detector]],
+    *,
+    jobs: int,
+    on_done: Callable[[], object],
 ) -> Iterator[RunOutcome]:
-    """Score all runs with `jobs` processes, in the order of their names."""
+    """Score all runs with `jobs` processes, in the order of their names.
+
+    :param detectors: made by a module's function, or by one of functools.partial.
+    """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_ctrl_c) as pool:
         try:
