@@ -159,6 +159,19 @@ def test_a_transaction_is_sampled_also_while_nothing_may_flow() -> None:
     virtual_time.run(test())
 
 
+def test_samples_that_were_missed_are_not_made_up_for() -> None:
+    async def test() -> None:
+        with bench(0.5) as it:
+            await it.begin()
+            await asyncio.sleep(1.1)
+            it.loop._now_s += 1.7  # type: ignore[attr-defined] # the process stood still
+            await asyncio.sleep(1.0)
+            stamps = [value["timestamp"] for value in it.meter_values()]
+            assert len(stamps) == len(set(stamps)) >= 4
+
+    virtual_time.run(test())
+
+
 def test_clock_aligned_values_carry_the_time_of_the_clock() -> None:
     async def test() -> None:
         with bench(ClockAlignedDataInterval="900", MeterValueSampleInterval="0") as it:
