@@ -81,6 +81,20 @@ def test_silence_is_faulted_and_then_gone(control: ChargerControl) -> None:
     assert control.health(11) == Health.SPEAKING
 
 
+@pytest.mark.parametrize("heard_at_s", [57.819414, 249.859703, 120.50543, 22.539582, 12.892379])
+def test_whoever_sleeps_until_the_health_may_change_gets_on(
+    control: ChargerControl, heard_at_s: float
+) -> None:
+    control.hear(0, heard_at_s)
+    now_s, seen = heard_at_s, []
+    for _ in range(3):
+        seen.append(control.health(now_s))
+        wait_s = control.health_may_change_at_s(now_s) - now_s
+        assert now_s + wait_s > now_s  # rounded to no wait at all, it would be asked for ever
+        now_s += wait_s
+    assert seen == [Health.SPEAKING, Health.FAULTED, Health.GONE]
+
+
 def test_a_start_waits_until_it_can_no_longer_meet_the_last_stop(control: ChargerControl) -> None:
     control.stop(10)
     assert control.wait_before_start_s(10) > 0.05

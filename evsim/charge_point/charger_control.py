@@ -120,12 +120,14 @@ class ChargerControl:
 
     def health(self, now_s: float) -> Health:
         """Judge by how long nothing was heard."""
-        silent_s = now_s - self._heard_at_s
-        if silent_s < FAULTED_AFTER_S:
+        if now_s < self._heard_at_s + FAULTED_AFTER_S:
             return Health.SPEAKING
-        return Health.FAULTED if silent_s < GONE_AFTER_S else Health.GONE
+        return Health.FAULTED if now_s < self._heard_at_s + GONE_AFTER_S else Health.GONE
 
-    def health_may_change_in_s(self, now_s: float) -> float:
-        """Return how long the health stays as it is if nothing is heard, at most 1 s if gone."""
-        silent_s = now_s - self._heard_at_s
-        return next((after_s - silent_s for after_s in _LIMITS_S if silent_s < after_s), 1.0)
+    def health_may_change_at_s(self, now_s: float) -> float:
+        """Return until when the health stays as it is if nothing is heard; 1 s at most if gone.
+
+        It is always later than `now_s`: no difference of times here, which rounding may make 0.
+        """
+        limits_s = (self._heard_at_s + after_s for after_s in _LIMITS_S)
+        return next((limit_s for limit_s in limits_s if now_s < limit_s), now_s + 1.0)

@@ -162,7 +162,7 @@ class Connector:
     async def watch_charger(self) -> None:
         """Report a charger that falls silent, end its transaction if it stays so, for ever."""
         while True:
-            due_s = self._loop.time() + self.charger.health_may_change_in_s(self._loop.time())
+            due_s = self.charger.health_may_change_at_s(self._loop.time())
             await asyncio.sleep(due_s - self._loop.time())
             if self._loop.time() - due_s > SUSPENDED_S:
                 # It was this process that stood still: first hear what has come meanwhile.
