@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +338,61 @@ def test_while_rejected_nothing_is_answered(tmp_path: Path) -> None:
     play(test())
 
 
+@pytest.mark.parametrize("when_s", [0.0, 0.5, 1.5])
+def test_no_tag_begins_a_transaction_in_a_restart(tmp_path: Path, when_s: float) -> None:
+    """Neither one that is being authorised by then, nor one that is held to the reader later."""
+
+    async def test() -> None:
+        more = {"AllowOfflineTxForUnknownId": "true"}
+        async with bench(tmp_path, configuration=more) as it:
+            await it.stay_connected()
+            await it.cp.tag("TAG")
+            await asyncio.sleep(1)
+            it.central.stop_delay_s = it.central.authorize_delay_s = 1.0
+            tags: list[str] = []
+
+            async def hold_tags() -> None:
+                await it.central.stop_remotely(2)
+                await asyncio.sleep(0.01)
+                with contextlib.suppress(UserError):
+                    tags.append(await it.cp.tag("OTHER"))
+
+            asked = asyncio.create_task(hold_tags()) if when_s == 0 else None
+            await asyncio.sleep(0.1)
+            await it.central.call(call.Reset("Soft"))  # type: ignore[arg-type]
+            if asked is None:
+                await asyncio.sleep(when_s)
+                asked = asyncio.create_task(hold_tags())
+            await asyncio.sleep(60)
+            assert asked.done()
+            assert "charging begins" not in tags
+            assert len(it.central.all("StartTransaction")) == 1
+            assert it.central.statuses[-1] == "Available"
+            assert await it.central.start_remotely() == "Accepted"
+
+    play(test())
+
+
+def test_a_cable_plugged_in_again_as_the_transaction_ends_charges_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        more = {"StopTransactionOnEVSideDisconnect": "false"}
+        async with bench(tmp_path, hardware=BY_HAND, configuration=more) as it:
+            await it.connect()
+            it.cp.plug()
+            await it.cp.tag("TAG")
+            await asyncio.sleep(5)
+            it.cp.unplug()
+            start_s = it.loop.time()
+            it.cp.plug()  # at once: the charger still has to wait a moment after its stop
+            await asyncio.sleep(0.01)
+            assert await it.central.stop_remotely(2) == "Accepted"
+            await asyncio.sleep(5)
+            assert StartCharging() not in [frame for _, frame in it.node.since(start_s)]
+            assert it.central.statuses[-1] == "Finishing"
+
+    play(test())
+
+
 def test_while_it_restarts_nothing_begins_and_it_comes_back_once(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path) as it:
@@ -402,7 +458,7 @@ def test_the_power_goes_while_a_tag_is_asked_about(tmp_path: Path) -> None:
             tag = asyncio.create_task(it.cp.tag("TAG"))
             await asyncio.sleep(0.5)
             it.cp.power_cut()
-            assert await tag == "the power went meanwhile"
+            assert await tag == "the start was called off"
             await asyncio.sleep(20)
             assert not it.central.all("StartTransaction")
             assert it.central.statuses[-1] == "Available"

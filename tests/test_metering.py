@@ -68,7 +68,8 @@ class Bench:
         local_id = self.ledger.begin(1, "TAG", 0, self.now())
         transaction = self.connector.transaction = Transaction(local_id, "TAG", self.now())
         self.metering.begin(transaction)
-        await self.connector.start()
+        self.connector.start()
+        self.connector.change(charging=True)
         self.connector.hear(MeasuredCurrent(50))
         return transaction
 

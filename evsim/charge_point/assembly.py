@@ -293,6 +293,8 @@ class Assembly(SessionLink):
         """Hold an id tag to the reader; say what came of it. UserError while it is down."""
         if self.is_down:
             raise UserError("the charge point has no power")
+        if self.restarts.is_ending:
+            raise UserError("the charge point is about to end, or to start anew")
         return await self.charging.tag(id_tag)
 
     def fault(self, error_code: str) -> None:

@@ -100,14 +100,11 @@ class Charging:
         refusal = self.refusal(id_tag)
         if refusal:
             return refusal
-        self._claim()
-        info = await self._authorize(id_tag)
-        if not self.connector.occupancy.claimed:
-            return "the power went meanwhile"
+        info = await self._claim(id_tag, authorize=True)
+        if info is None:
+            return "the start was called off"
         if not info.is_accepted:
-            self._give_up()
             return f"{id_tag} may not charge: {info.status}"
-        self._begin(id_tag, info)
         if self.connector.occupancy.plugged or self.hardware.cable is Cable.AUTOMATIC:
             return "charging begins"
         timeout_s = self._configuration.number("ConnectionTimeOut")
@@ -173,54 +170,61 @@ class Charging:
         :param authorize: the tag has to be authorised first.
         :param at_begin: called when the transaction runs.
         """
-        self._claim()
         authorize = authorize or self._reservations.needs_parent(self.connector.number, id_tag)
-        self._begin(id_tag, None, authorize=authorize, at_begin=at_begin)
+        self._claim(id_tag, authorize=authorize, at_begin=at_begin)
 
-    def _claim(self) -> None:
+    def _claim(
+        self, id_tag: str, *, authorize: bool, at_begin: Callable[[], None] | None = None
+    ) -> asyncio.Future[TagInfo | None]:
+        """Begin a start; give what is to become of the authorization, None if it is called off."""
+        authorized: asyncio.Future[TagInfo | None] = asyncio.get_running_loop().create_future()
+
+        def give_up(start: asyncio.Task[None]) -> None:
+            if not authorized.done():
+                authorized.set_result(None)
+            if start is self._start:  # and not the next one, as soon as the transaction has ended
+                self._idle.set()
+                self.connector.change(claimed=False)
+
         self._idle.clear()
         self.connector.change(claimed=True)
-
-    def _give_up(self) -> None:
-        self._idle.set()
-        self.connector.change(claimed=False)
-
-    def _begin(self, id_tag: str, info: TagInfo | None, **more: Any) -> None:
-        self._start = self._tasks.create_task(self._from_claim_to_end(id_tag, info, **more))
+        self._start = self._tasks.create_task(
+            self._from_claim_to_end(id_tag, authorized if authorize else None, at_begin)
+        )
+        # No `finally` in the task: there is none in one that is cancelled before its first turn.
+        self._start.add_done_callback(give_up)
+        return authorized
 
     async def _from_claim_to_end(
         self,
         id_tag: str,
-        info: TagInfo | None,
-        *,
-        authorize: bool = False,
-        at_begin: Callable[[], None] | None = None,
+        authorized: asyncio.Future[TagInfo | None] | None,
+        at_begin: Callable[[], None] | None,
     ) -> None:
-        try:
-            if authorize:
-                info = await self._authorize(id_tag)
-                if not info.is_accepted:
-                    log.warning("id tag %s may not charge: %s", id_tag, info.status)
-                    return
-            parent = info.parent_id_tag if info else None
-            number = self.connector.number
-            if not self._reservations.admits(number, id_tag, parent):
-                log.warning("connector %d is reserved for another id tag", number)
+        parent, number = None, self.connector.number
+        if authorized is not None:
+            info = await self._authorize(id_tag)
+            if not authorized.done():  # who asks may have gone
+                authorized.set_result(info)
+            if not info.is_accepted:
+                log.warning("id tag %s may not charge: %s", id_tag, info.status)
                 return
-            timeout_s = self._configuration.number("ConnectionTimeOut")
-            if not await self._cable.comes_within(timeout_s):
-                log.warning("no cable was plugged in within %d s", timeout_s)
-                return
-            if self.connector.status == ChargePointStatus.faulted:
-                log.error("connector %d became faulty before the charging began", number)
-                return
-            if self.hardware.lock_fails and not self.hardware.is_fixed_cable:
-                log.error("the cable can't be locked, so nothing is charged")
-                self.connector.change(fault=LOCK_FAILURE)
-                return
-            await self._charge(id_tag, parent, at_begin)
-        finally:
-            self._give_up()
+            parent = info.parent_id_tag
+        if not self._reservations.admits(number, id_tag, parent):
+            log.warning("connector %d is reserved for another id tag", number)
+            return
+        timeout_s = self._configuration.number("ConnectionTimeOut")
+        if not await self._cable.comes_within(timeout_s):
+            log.warning("no cable was plugged in within %d s", timeout_s)
+            return
+        if self.connector.status == ChargePointStatus.faulted:
+            log.error("connector %d became faulty before the charging began", number)
+            return
+        if self.hardware.lock_fails and not self.hardware.is_fixed_cable:
+            log.error("the cable can't be locked, so nothing is charged")
+            self.connector.change(fault=LOCK_FAILURE)
+            return
+        await self._charge(id_tag, parent, at_begin)
 
     # ── One transaction ──────────────────────────────────────────────────────────────────────
 
@@ -269,14 +273,14 @@ class Charging:
         self._cable.leave(transaction.id_tag, reason)
 
     async def _deliver(self, transaction: Transaction) -> None:
-        """Let the charger deliver what the transaction may have."""
-        occupancy = self.connector.occupancy
-        if occupancy.blocked or not occupancy.plugged:
-            self.connector.change(charging=True)
+        """Let the charger deliver what the transaction may have, if it still runs by then."""
+        await self.connector.may_start()
+        if transaction is not self.connector.transaction or transaction.stop.done():
             return
-        await self.connector.start()
-        if transaction.stop.done() or not self.connector.occupancy.plugged:  # meanwhile
-            self.connector.stop()
+        occupancy = self.connector.occupancy
+        if occupancy.plugged and not occupancy.blocked:
+            self.connector.start()
+        self.connector.change(charging=True)
 
     def on_start_answered(self, local_id: int, answer: call_result.StartTransaction | None) -> None:
         """Take the transaction's id from the central system, and its word on the id tag."""

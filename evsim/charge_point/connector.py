@@ -89,13 +89,15 @@ class Connector:
         elif isinstance(frame, StateOfCharge):
             self.meter.state_of_charge_percent = frame.percent
 
-    async def start(self) -> None:
-        """Let the charger deliver, as soon as its last stop allows."""
+    async def may_start(self) -> None:
+        """Wait until a start would no longer be void because of the charger's last stop."""
         await asyncio.sleep(self.charger.wait_before_start_s(self._loop.time()))
+
+    def start(self) -> None:
+        """Let the charger deliver."""
         self.apply_limit(again=False)
         self._took_at_s = self._loop.time()
         self.charger.start(self._took_at_s)
-        self.change(charging=True)
 
     def stop(self) -> None:
         """Let the charger deliver nothing."""
