@@ -138,6 +138,18 @@ def test_an_interval_of_the_command_line_may_be_shorter_than_a_second() -> None:
     virtual_time.run(test())
 
 
+def test_samples_are_counted_from_the_start_of_the_transaction() -> None:
+    async def test() -> None:
+        with bench(60.0) as it:
+            await asyncio.sleep(45)
+            transaction = await it.begin()
+            await asyncio.sleep(121)
+            times = [datetime.fromisoformat(value["timestamp"]) for value in it.meter_values()]
+            assert [(at - transaction.started_at).total_seconds() for at in times] == [60, 120]
+
+    virtual_time.run(test())
+
+
 def test_the_key_goes_before_the_command_line() -> None:
     async def test() -> None:
         with bench(1.0, MeterValueSampleInterval="5") as it:

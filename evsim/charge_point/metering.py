@@ -78,9 +78,10 @@ class Metering:
             self._ledger.keep_reading(transaction.local_id, reading)
 
     def begin(self, transaction: Transaction) -> None:
-        """Take the reading of a transaction's beginning, for its StopTransaction."""
+        """Take the reading of a transaction's beginning, from which its samples are counted."""
         at = transaction.started_at
         self._keep(transaction, "StopTxnSampledData", ReadingContext.transaction_begin, at)
+        self._changed[SAMPLE_INTERVAL].set()
 
     def end(self, transaction: Transaction) -> None:
         """Take the reading of its end."""
@@ -88,6 +89,7 @@ class Metering:
 
     async def sample(self) -> None:
         """Queue samples of a running transaction once an interval, without drift, for ever."""
+        # `changed`: count anew, with another interval or because a transaction has begun.
         loop, changed = asyncio.get_running_loop(), self._changed[SAMPLE_INTERVAL]
         due_s = loop.time()
         while True:
