@@ -33,6 +33,7 @@ from evsim.central_system.ledger import Ledger
 from evsim.central_system.options import address, read_options, signer, warn_if_open
 from evsim.central_system.registry import LinkRecorder, Registry
 from evsim.central_system.scenario import Scenario
+from evsim.central_system.securing import Securing
 from evsim.central_system.server import OcppServer
 from evsim.central_system.station import Station
 from evsim.central_system.terminal import Terminal
@@ -259,8 +260,7 @@ class CentralSystem(Registry[ChargePoint]):
     :param record: takes what goes over the links and how they begin and end.
     :param wires: for the charge points whose link is in the hands of a man in the middle.
     :param message_ids: gives the unique ids of our CALLs.
-    :param rotate_keys: give each charge point a new AuthorizationKey, once.
-    :param raise_to_profile: have each charge point raise its security profile, once.
+    :param securing: gives charge points new credentials before anything is played.
     :param one_transaction_per_tag: a tag that is charging elsewhere starts in vain.
     :param sign: signs the certificate requests of charge points; None refuses them.
     """
@@ -274,8 +274,7 @@ class CentralSystem(Registry[ChargePoint]):
         record: LinkRecorder | None = None,
         wires: Callable[[str], ManInTheMiddle | None] = lambda charge_point_id: None,
         message_ids: Callable[[], object] = uuid4,
-        rotate_keys: bool = False,
-        raise_to_profile: int | None = None,
+        securing: Securing | None = None,
         one_transaction_per_tag: bool = False,
         sign: Signer | None = None,
         now: Clock = utc_now,
@@ -285,27 +284,17 @@ class CentralSystem(Registry[ChargePoint]):
         self.cycles = cycles
         self.play = play
         self.message_ids = message_ids
-        self.rotate_keys = rotate_keys
-        self.raise_to_profile = raise_to_profile
+        self.securing = securing or Securing()
         self.one_transaction_per_tag = one_transaction_per_tag
         self.sign = sign
         self.now = now
         #: Cycles of each charge point since its boot.
         self.played: Counter[str] = Counter()
-        self._secured: set[str] = set()
 
     async def begin(self, charge_point: ChargePoint) -> None:
         """Do with a charge point that has booted, or is back, what is to be done."""
-        if charge_point.id not in self._secured and (self.rotate_keys or self.raise_to_profile):
-            self._secured.add(charge_point.id)
-            try:
-                await charge_point.secure(
-                    rotate_key=self.rotate_keys, raise_to_profile=self.raise_to_profile
-                )
-            except (RefusedError, UserError, ConnectionError, TimeoutError, OCPPError) as error:
-                log.error("%s: %s", charge_point.id, explain(error))  # noqa: TRY400
-            else:
-                return  # it connects anew with its new credentials, and everything begins then
+        if await self.securing.sends_away(charge_point):
+            return  # everything begins when it is back
         if charge_point.has_booted:
             del self.played[charge_point.id]
         if self.play is not None:
@@ -351,8 +340,9 @@ async def main(options: argparse.Namespace) -> None:
             play=play,
             record=stage if stage.listens else None,
             wires=stage.wire,
-            rotate_keys=options.rotate_keys,
-            raise_to_profile=options.raise_to_profile,
+            securing=Securing(
+                rotate_keys=options.rotate_keys, raise_to_profile=options.raise_to_profile
+            ),
             one_transaction_per_tag=options.one_transaction_per_tag,
             sign=sign,
         )

@@ -41,6 +41,7 @@ LAYERS: list[list[str]] = [
         "evsim.central_system.server",
         "evsim.central_system.registry",
         "evsim.central_system.scenario",
+        "evsim.central_system.securing",
         "evsim.central_system.station",
         "evsim.central_system.station_verbs",
         "evsim.charge_point.session",
