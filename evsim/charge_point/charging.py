@@ -186,13 +186,14 @@ class Charging:
                 self._idle.set()
                 self.connector.change(claimed=False)
 
-        self._idle.clear()
-        self.connector.change(claimed=True)
         self._start = self._tasks.create_task(
             self._from_claim_to_end(id_tag, authorized if authorize else None, at_begin)
         )
         # No `finally` in the task: there is none in one that is cancelled before its first turn.
         self._start.add_done_callback(give_up)
+        self._idle.clear()
+        # After the task was made: OCPP's sequence is to ask about the tag, then to be Preparing.
+        self.connector.change(claimed=True)
         return authorized
 
     async def _from_claim_to_end(
