@@ -81,7 +81,7 @@ class ChargePoint(Assembly):
             refusal = f"there is no connector {connector_id} to start on"
         else:
             refusal = self.charging.refusal(id_tag)
-        if charging_profile is not None and not refusal:
+        if charging_profile is not None and not refusal and self.has("SmartCharging"):
             try:
                 profile = self.smart_charging.read_for_start(connector_id, charging_profile)
             except ProfileError as error:

@@ -121,7 +121,7 @@ class Bench:
             revocations=lambda: self.revocations,
             now=now,
         )
-        self.link.add_handlers(*self.maintenance.parts)
+        self.link.add_handlers(self.maintenance.firmware_management, *self.maintenance.parts)
         self.outbox, self.events = self.maintenance.outbox, self.maintenance.events
         self.updater, self.recent = self.maintenance.updater, self.maintenance.recent
         self.store = self.maintenance.store

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ocpp.exceptions import NotSupportedError
 from ocpp.v16 import call, call_result
 from ocpp.v16.enums import Action
 
@@ -265,6 +266,35 @@ def test_an_absurd_heartbeat_interval_is_replaced_by_its_own(tmp_path: Path, int
             assert len(it.central.all("Heartbeat")) == 10
             answer = await it.central.call(call.GetConfiguration(["HeartbeatInterval"]))
             assert answer.configuration_key[0]["value"] == "60"
+
+    play(test())
+
+
+def test_a_feature_profile_that_it_is_said_not_to_have_is_not_supported(tmp_path: Path) -> None:
+    async def test() -> None:
+        only = {"SupportedFeatureProfiles": "Core"}
+        async with bench(tmp_path, configuration=only) as it:
+            await it.connect()
+            requests = [
+                call.ClearChargingProfile(),
+                call.TriggerMessage("Heartbeat"),  # type: ignore[arg-type]
+                call.GetDiagnostics("file:///tmp"),
+            ]
+            for request in requests:
+                with pytest.raises(NotSupportedError):
+                    await it.central.call(request)
+            for_connector_0_only = {
+                "charging_profile_id": 1,
+                "stack_level": 0,
+                "charging_profile_purpose": "ChargePointMaxProfile",
+                "charging_profile_kind": "Relative",
+                "charging_schedule": {
+                    "charging_rate_unit": "A",
+                    "charging_schedule_period": [{"start_period": 0, "limit": 6}],
+                },
+            }
+            start = call.RemoteStartTransaction("TAG", 1, for_connector_0_only)
+            assert (await it.central.call(start)).status == "Accepted"  # the profile is ignored
 
     play(test())
 

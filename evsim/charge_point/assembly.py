@@ -191,10 +191,15 @@ class Assembly(SessionLink):
         self.add_handlers(
             LocalAuthListManagement(self.local_list, self.cache),
             ReservationProfile(self.reservations),
-            self.smart_charging,
-            RemoteTrigger({**triggers, **self.maintenance.triggers}, connectors=CONNECTOR),
             *self.maintenance.parts,
         )
+        if self.has("SmartCharging"):
+            self.add_handlers(self.smart_charging)
+        if self.has("FirmwareManagement"):
+            self.add_handlers(self.maintenance.firmware_management)
+            triggers |= self.maintenance.triggers
+        if self.has("RemoteTrigger"):
+            self.add_handlers(RemoteTrigger(triggers, connectors=CONNECTOR))
         self.restarts = Restarts(
             self,
             charging=self.charging,
@@ -208,6 +213,10 @@ class Assembly(SessionLink):
         self.availability.show()
         self._show_reservations()
         self.report_status(CONNECTOR, self.connector.status)
+
+    def has(self, profile: str) -> bool:
+        """Whether it is said to support a feature profile; what it doesn't is NotSupported."""
+        return profile in self.configuration.words("SupportedFeatureProfiles")
 
     # ── What the parts need of each other ────────────────────────────────────────────────────
 

@@ -34,7 +34,9 @@ from evsim.sqlite import Database
 
 
 class Maintenance:
-    """The parts, made and joined; `parts` are for OcppLink.add_handlers().
+    """The parts, made and joined.
+
+    `parts`, the security extension, and `firmware_management` are for OcppLink.add_handlers().
 
     :param send: makes a call() on the link; raises as OcppLink.call does.
     :param spawn: runs a coroutine as a task, e.g. OcppLink.run_in_background.
@@ -85,7 +87,7 @@ class Maintenance:
             now=now,
         )
         diagnostics = Diagnostics(charge_point_id, self.recent, sections=sections, now=now)
-        firmware_management = FirmwareManagement(
+        self.firmware_management = firmware_management = FirmwareManagement(
             self.updater,
             diagnostics,
             self.outbox,
@@ -114,7 +116,6 @@ class Maintenance:
             log_upload=log_upload,
         )
         self.parts: tuple[object, ...] = (
-            firmware_management,
             certificates,
             signed_firmware,
             log_upload,
