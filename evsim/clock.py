@@ -22,7 +22,11 @@ def to_ocpp(moment: datetime) -> str:
 def from_ocpp(text: str) -> datetime:
     """Read an OCPP stamp: ISO 8601 with or without fractions, offset or Z.
 
-    A stamp without an offset is taken as UTC. Raises ValueError for anything else.
+    A stamp without an offset is taken as UTC. Raises ValueError for anything else, and for what
+    leaves the calendar in UTC.
     """
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError("an ISO 8601 time stamp was expected") from error

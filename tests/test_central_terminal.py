@@ -191,6 +191,7 @@ def test_a_line_asks_the_charge_point(
         ("tag A stolen", "'stolen' is none of: Accepted, Blocked"),
         ("install ManufacturerRootCertificate /none", "cannot read the certificate: "),
         ("firmware file:///x soon", "'soon' is no moment like"),
+        ("firmware file:///x 0001-01-01T00:00:00+01:00", "'0001-01-01T00:00:00+01:00' is no "),
         ("use CP_2", "CP_2 is not connected; list shows who is"),
     ],
 )

@@ -81,6 +81,7 @@ def test_a_file_of_tags(tmp_path: Path) -> None:
     [
         ("A,stolen", "'stolen' is none of: Accepted, Blocked"),
         ("A,,tomorrow", "'tomorrow' is no moment"),
+        ("A,,9999-12-31T23:59:59-01:00", "is no moment"),
         (",Blocked", "'' is not 1 to 20 printable characters"),
         ("A" * 21, "is not 1 to 20"),
         ("A,,," + "B" * 21, "is not 1 to 20"),

@@ -19,7 +19,7 @@ from test_cp import Bench, bench, play
 
 from cp import parse_arguments
 from evsim import virtual_time
-from evsim.charge_point.features.smart_charging import rate_units
+from evsim.charge_point.options import rate_units
 from evsim.clock import to_ocpp
 from evsim.frames import Frame, SetLimit, StopCharging
 

@@ -214,7 +214,7 @@ def _moment(wire: Mapping[str, Any], key: str) -> datetime | None:
         return None
     try:
         moment = from_ocpp(wire[key])
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise ProfileError(f"{key} is no ISO 8601 time stamp") from error
     if moment.year not in YEARS:
         raise ProfileError(f"{key} lies in the year {moment.year}")

@@ -79,13 +79,5 @@ def read_tag_info(wire: Mapping[str, Any]) -> TagInfo:
     return TagInfo(
         AuthorizationStatus(wire["status"]),
         parent_id_tag,
-        None if expiry_date is None else read_moment(expiry_date),
+        None if expiry_date is None else from_ocpp(expiry_date),
     )
-
-
-def read_moment(text: str) -> datetime:
-    """Read an OCPP stamp; ValueError also for one that leaves the calendar in UTC."""
-    try:
-        return from_ocpp(text)
-    except (ValueError, OverflowError) as error:
-        raise ValueError("an ISO 8601 time stamp was expected") from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ocpp.v16.enums import ChargingRateUnitType
+
 from evsim import console
 from evsim.bus import add_bus_arguments
 from evsim.charge_point.charging_profiles import RATE_UNIT_KEY, RATE_UNITS, rate_unit_words
 from evsim.charge_point.credentials import add_security_arguments
-from evsim.charge_point.features.smart_charging import rate_units
 from evsim.charge_point.hardware import Cable, Hardware
 from evsim.charger import DEFAULT_PLANT, PLANTS
 from evsim.live.options import add_record_argument
@@ -111,6 +112,14 @@ def _finish(parser: argparse.ArgumentParser, arguments: list[str] | None) -> arg
         **dict(options.config),
     }
     return options
+
+
+def rate_units(text: str) -> frozenset[ChargingRateUnitType]:
+    """Read the units of limits that a charge point takes from the command line: A, W or A,W."""
+    words = text.upper().split(",")
+    if not {*words} <= {*ChargingRateUnitType}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not A, W or A,W")
+    return frozenset(map(ChargingRateUnitType, words))
 
 
 def _key_and_value(text: str) -> tuple[str, str]:

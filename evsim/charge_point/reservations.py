@@ -18,7 +18,7 @@ from enum import Enum
 from ocpp.v16.enums import CancelReservationStatus, ChargePointStatus, ReservationStatus
 
 from evsim.charge_point.configuration import Configuration
-from evsim.charge_point.id_tags import belongs_to, is_id_tag, read_moment
+from evsim.charge_point.id_tags import belongs_to, is_id_tag
 from evsim.clock import Clock, from_ocpp, to_ocpp
 from evsim.sqlite import Database
 
@@ -152,7 +152,7 @@ class Reservations:
             raise ValueError("ReserveConnectorZeroSupported is false")
         if not is_id_tag(id_tag) or (parent_id_tag and not is_id_tag(parent_id_tag)):
             raise ValueError("an id tag of it can't be one")
-        expires_at = read_moment(expiry_date)
+        expires_at = from_ocpp(expiry_date)
         if expires_at <= self._now():
             raise ValueError("its time is over")
         return Reservation(reservation_id, connector_id, id_tag, parent_id_tag or None, expires_at)

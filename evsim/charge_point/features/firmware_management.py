@@ -27,7 +27,7 @@ def read_moment(text: str | None, field: str) -> datetime | None:
     """Read a time stamp of a message; PropertyConstraintViolation if it is none."""
     try:
         return None if text is None else from_ocpp(text)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise PropertyConstraintViolationError(f"{field} is no date and time") from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -29,14 +28,6 @@ from evsim.ocpp_link import on
 from evsim.sqlite import StorageError
 
 log = logging.getLogger("evsim.charge_point")
-
-
-def rate_units(text: str) -> frozenset[ChargingRateUnitType]:
-    """Read the units of limits that a charge point takes from the command line: A, W or A,W."""
-    words = text.upper().split(",")
-    if not {*words} <= {*ChargingRateUnitType}:
-        raise argparse.ArgumentTypeError(f"{text!r} is not A, W or A,W")
-    return frozenset(map(ChargingRateUnitType, words))
 
 
 class SmartCharging:
