@@ -43,6 +43,7 @@ def scenario(tmp_path: Path) -> Callable[[str], Scenario]:
         ("", "mine.py has no `async def scenario(charge_point)`"),
         ("def scenario(cp): pass", "mine.py is to be `async def scenario(charge_point)`"),
         ("scenario = 5", "mine.py is to be `async def scenario(charge_point)`"),
+        ("x = 1\0", "mine.py: source code"),
         ("async def scenario(): pass", "is to take one argument"),
         ("async def scenario(a, b): pass", "is to take one argument"),
     ],
@@ -112,6 +113,37 @@ def test_a_refusal_is_one_line_that_says_where(
     (line,) = caplog.messages
     assert line.startswith("CP_1: the scenario ended early, ")
     assert line.endswith("mine.py, line 3: the reset was answered with Rejected")
+
+
+def test_a_relative_path_says_where_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("mine.py")
+    path.write_text("x = 1\ny = z\n")
+    with pytest.raises(UserError, match=r"^mine\.py, line 2: NameError"):
+        Scenario(path)
+    path.write_text("async def scenario(cp):\n    1 / 0\n")
+    asyncio.run(Scenario(path).play(Guest()))
+    assert "scenario.py" not in caplog.text.split("Traceback")[1]
+
+
+def test_a_charge_point_that_leaves_while_several_things_are_done_at_once_has_left(
+    scenario: Callable[[str], Scenario], caplog: pytest.LogCaptureFixture
+) -> None:
+    made = scenario(
+        "import asyncio\n"
+        "from evsim.ocpp_link import NotConnectedError\n"
+        "async def ask():\n"
+        "    raise NotConnectedError('it left')\n"
+        "async def scenario(cp):\n"
+        "    async with asyncio.TaskGroup() as tasks:\n"
+        "        tasks.create_task(ask())\n"
+        "        tasks.create_task(ask())\n"
+    )
+    asyncio.run(made.play(Guest()))
+    asyncio.run(made.play(Guest(has_booted=False)))  # it is back: once more
+    assert caplog.text.count("left; the scenario begins anew when it is back") == 2
 
 
 def test_a_bug_in_it_is_shown_with_the_traceback_of_the_file_alone(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
@@ -50,7 +51,7 @@ class Scenario:
         try:
             await self._play(charge_point)
         except NotConnectedError:
-            log.warning("%s: left; the scenario begins anew when it is back", charge_point.id)
+            self._note_left(charge_point)
             return
         except (RefusedError, UserError, TimeoutError, OCPPError) as error:
             log.error(  # noqa: TRY400 - what went wrong is no fault of the program
@@ -60,6 +61,9 @@ class Scenario:
                 explain(error),
             )
         except Exception as error:
+            if isinstance(error, ExceptionGroup) and error.split(NotConnectedError)[1] is None:
+                self._note_left(charge_point)  # while it did several things at once
+                return
             theirs = _from_file(self._path, error.__traceback__)
             log.error(  # noqa: TRY400 - without our own part of the traceback
                 "%s: the scenario failed",
@@ -69,6 +73,10 @@ class Scenario:
         else:
             log.info("%s: the scenario is over", charge_point.id)
         self._played.add(charge_point.id)
+
+    @staticmethod
+    def _note_left(charge_point: Booted) -> None:
+        log.warning("%s: left; the scenario begins anew when it is back", charge_point.id)
 
 
 def _load(path: Path) -> Callable[[Any], Awaitable[None]]:
@@ -83,7 +91,8 @@ def _load(path: Path) -> Callable[[Any], Awaitable[None]]:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+        place = f"{error.filename}, line {error.lineno}" if error.lineno else path
+        raise UserError(f"{place}: {error.msg}") from error
     except Exception as error:
         place = _place(path, error)
         raise UserError(f"{place}: {type(error).__name__}: {error}") from error
@@ -103,17 +112,14 @@ def _load(path: Path) -> Callable[[Any], Awaitable[None]]:
 
 def _place(path: Path, error: BaseException) -> str:
     """Say where in the file an error comes from."""
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == str(path)
-    ]
+    trace = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in trace if frame.filename == os.path.abspath(path)]
     return f"{path}, line {lines[-1]}" if lines else str(path)
 
 
 def _from_file(path: Path, trace: TracebackType | None) -> TracebackType | None:
     """Leave out what lies above the file's own part of a traceback."""
     ours = trace
-    while trace is not None and trace.tb_frame.f_code.co_filename != str(path):
+    while trace is not None and trace.tb_frame.f_code.co_filename != os.path.abspath(path):
         trace = trace.tb_next
     return trace or ours
