@@ -190,8 +190,10 @@ class Prompt:
 def split(line: str) -> list[str]:
     """Cut a line into words as a shell does; JSON, from { or [ on, stays as it is, one word.
 
-    Raises UserError for a quotation mark that has no partner.
+    Raises UserError for a quotation mark that has no partner, and for bytes that are no text.
     """
+    if any("\ud800" <= character <= "\udfff" for character in line):
+        raise UserError("cannot read this line: it has bytes that are not UTF-8")
     json_at = re.search(r"(?<=\s)[{\[].*", line, re.DOTALL)
     if json_at is not None:
         try:

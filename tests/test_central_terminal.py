@@ -190,6 +190,7 @@ def test_a_line_asks_the_charge_point(
         ("set AuthorizationKey 123", "an AuthorizationKey has 32 to 40 hexadecimal digits"),
         ("tag A stolen", "'stolen' is none of: Accepted, Blocked"),
         ("install ManufacturerRootCertificate /none", "cannot read the certificate: "),
+        ("reserve TAG 99999999999", "99999999999 minutes are beyond the calendar"),
         ("firmware file:///x soon", "'soon' is no moment like"),
         ("firmware file:///x 0001-01-01T00:00:00+01:00", "'0001-01-01T00:00:00+01:00' is no "),
         ("use CP_2", "CP_2 is not connected; list shows who is"),

@@ -99,6 +99,7 @@ def prompt() -> Prompt:
         ("help ad", "there is no verb 'ad'; help lists what there is"),
         ("help add", "add ONE [OTHER]: add numbers"),
         ('shout "a b', "cannot read this line: No closing quotation"),
+        ("shout \udcff", "cannot read this line: it has bytes that are not UTF-8"),
         ("shout 'a b'", "a b!"),
         ('shout {"a": "b c"}', '{"a": "b c"}!'),
         ("shout '\x1b[2Jred'", "\\x1b[2Jred!"),

@@ -179,7 +179,10 @@ class StationVerbs:
     ) -> str:
         """Keep a connector for a tag."""
         station = self._station()
-        expiry = self._now() + timedelta(minutes=whole(minutes))
+        try:
+            expiry = self._now() + timedelta(minutes=whole(minutes))
+        except OverflowError:
+            raise UserError(f"{minutes} minutes are beyond the calendar") from None
         await station.reserve(whole(connector), id_tag, expiry, None, parent or None)
         return f"reservation {station.last_reservation_id}"
 
