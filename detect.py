@@ -36,7 +36,7 @@ from evsim.logs.follow import follow_messages, record_of
 from evsim.logs.foreign import FOREIGN_PARTS, ForeignDbc, Quantity, signal_option
 from evsim.logs.sources import NAMELESS
 from evsim.picture_file import FORMATS, check_writable, picture_path, save
-from evsim.scoring import report
+from evsim.scoring import html, report
 from evsim.scoring.alarm_plot import DPI, AlarmPlot
 from evsim.scoring.running import FLEET, STEP_S, Alarm, Runner
 from evsim.scoring.sets import purpose_of, runs_of, score_set
@@ -98,11 +98,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     live.add_argument("--once", action="store_true", help="end at the first alarm")
     add_bus_arguments(live)
     score = verbs.add_parser("score", help="score detectors on a set")
-    score.add_argument("set", type=Path, help="what ./simulate.py --suite has made")
+    score.add_argument(
+        "set", type=Path, nargs="+", metavar="SET",
+        help="what ./simulate.py --suite has made; several count as one",
+    )  # fmt: skip
     score.add_argument(
         "--split", choices=SPLITS, default="test", help="which seeds (default: %(default)s)"
     )
-    score.add_argument("--out", type=Path, metavar="DIR", help="write scores.json and report.md")
+    score.add_argument(
+        "--out", type=Path, metavar="DIR", help="write report.html, report.md and scores.json"
+    )
     score.add_argument(
         "--jobs", type=console.at_least_one, metavar="N", default=os.cpu_count(),
         help="processes (default: one for each core)",
@@ -273,12 +278,12 @@ async def ask(runner: Runner) -> None:
 
 def score(options: argparse.Namespace) -> int:
     """Score detectors on a set; the exit code."""
-    every = runs_of(options.set)
+    every = [path for one in options.set for path in runs_of(one)]
     paths = [path for path in every if options.split in ("all", purpose_of(path))]
     if not paths:
         raise UserError(
-            f"{options.set} holds no run of {SPLITS[options.split]}; make it with more --seeds, or "
-            "choose --split"
+            f"{' and '.join(map(str, options.set))} holds no run of {SPLITS[options.split]}; make "
+            "it with more --seeds, or choose --split"
         )
     challengers = [name for name in options.detector if name in CHALLENGERS]
     if challengers:
@@ -291,12 +296,13 @@ def score(options: argparse.Namespace) -> int:
             score_set(paths, detectors, jobs=options.jobs, on_done=lambda: bar.advance(task))
         )
     figures = {name: report.summary(runs, name) for name in options.detector}
-    Console().print(report.terminal_table(figures))
+    terminal = Console()
+    terminal.print(report.terminal_table(figures, terminal.width))
     if options.out is not None:
         command = f"./detect.py score SET --split {options.split}"
-        page = report.markdown(figures, runs, SPLITS[options.split], command)
-        report.write(options.out, figures, page)
-        console.ready(f"{options.out / 'report.md'}")
+        told = (figures, runs, SPLITS[options.split], command)
+        report.write(options.out, figures, report.markdown(*told), html.page(*told))
+        console.ready(f"{options.out / 'report.html'}")
     return 0
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +19,7 @@ from evsim.frames import MeasuredCurrent, encode
 from evsim.lab.run_spec import RunSpec
 from simulate import simulate
 
-SPEC = RunSpec(seed=2001, duration_s=400, anomaly="unauthorised_commands", severity="low")  # type: ignore[arg-type]
+SPEC = RunSpec(seed=3001, duration_s=400, anomaly="unauthorised_commands", severity="low")  # type: ignore[arg-type]
 
 
 def detect(*arguments: object, code: int) -> str:
@@ -37,15 +39,15 @@ def detect(*arguments: object, code: int) -> str:
 @pytest.fixture(scope="module")
 def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("scored")
-    simulate(SPEC, directory / "runs" / "run_2001")
-    simulate(replace(SPEC, anomaly=None, seed=2002), directory / "runs" / "run_2002")
+    simulate(SPEC, directory / "runs" / "run_3001")
+    simulate(replace(SPEC, anomaly=None, seed=3002), directory / "runs" / "run_3002")
     simulate(replace(SPEC, anomaly=None, seed=1001), directory / "runs" / "run_1001")
     return directory
 
 
 @pytest.mark.processes
 def test_a_recording_with_an_anomaly_is_told_and_ends_with_3(small_set: Path) -> None:
-    text = detect("run", small_set / "runs" / "run_2001", code=3)
+    text = detect("run", small_set / "runs" / "run_3001", code=3)
     assert "session: a transaction ends with reason Remote; no stop in 30 s" in text
     assert text.startswith("2026-01-01 00:0")
 
@@ -54,7 +56,7 @@ def test_a_recording_with_an_anomaly_is_told_and_ends_with_3(small_set: Path) ->
 def test_a_recording_is_drawn_or_it_is_told_at_once_that_it_cannot_be(
     small_set: Path, tmp_path: Path
 ) -> None:
-    run = small_set / "runs" / "run_2001"
+    run = small_set / "runs" / "run_3001"
     assert "a.png" in detect("run", run, "--plot", tmp_path / "a.png", code=3)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     text = detect("run", run, "--plot", tmp_path / "no" / "a.png", code=1)
@@ -65,7 +67,7 @@ def test_a_recording_is_drawn_or_it_is_told_at_once_that_it_cannot_be(
 
 @pytest.mark.processes
 def test_a_benign_recording_ends_with_0_and_without_a_word(small_set: Path) -> None:
-    assert detect("run", small_set / "runs" / "run_2002", code=0) == ""
+    assert detect("run", small_set / "runs" / "run_3002", code=0) == ""
 
 
 @pytest.mark.processes
@@ -100,14 +102,14 @@ def test_the_ocpp_log_of_somebody_else_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.processes
 def test_a_runs_files_alone_are_the_run(small_set: Path) -> None:
-    run = small_set / "runs" / "run_2001"
+    run = small_set / "runs" / "run_3001"
     files = [run / "can.log", run / "ocpp.jsonl"]
     assert detect("run", *files, code=3) == detect("run", run, code=3)
 
 
 @pytest.mark.processes
 def test_logs_that_nobody_is_in_together_are_told(small_set: Path, tmp_path: Path) -> None:
-    run, path = small_set / "runs" / "run_2002", tmp_path / "can.log"
+    run, path = small_set / "runs" / "run_3002", tmp_path / "can.log"
     path.write_text((run / "can.log").read_text().replace(" CP_1 ", " can0 "))
     files = [path, run / "ocpp.jsonl"]
     assert "--charge-point can0=CP_1 says whose" in detect("run", *files, code=0)
@@ -133,7 +135,7 @@ def test_a_gap_of_days_is_told_and_both_sides_are_judged(tmp_path: Path) -> None
             file.write(f"({1000 + at_s}.0) can0 300#{data}\n")
     text = detect("run", path, "--detector", "turning_points", code=3)
     assert "the events leap by 111 h: the detectors begin anew" in text
-    assert text.count("can0  turning_points: 5 reversals") == 2
+    assert text.count("can0  turning_points: 3 reversals") == 2
 
 
 @pytest.mark.processes
@@ -148,7 +150,7 @@ def test_time_that_leaps_back_is_told_and_the_rest_is_judged(tmp_path: Path) -> 
                 )
     text = detect("run", path, "--detector", "turning_points", code=3)
     assert "the events leap back by 4059.0 s: the detectors begin anew" in text
-    assert text.count("can0  turning_points: 5 reversals") == 2
+    assert text.count("can0  turning_points: 3 reversals") == 2
 
 
 @pytest.mark.parametrize(
@@ -180,6 +182,35 @@ def test_wrong_arguments_are_told(tmp_path: Path) -> None:
     detect(code=2)
 
 
+def assert_stands_alone(page: str, *, pictures: int) -> None:
+    """Check that a page needs no other file and has so many pictures."""
+    sources = re.findall(r'<img src="([^"]*)"', page)
+    assert len(sources) == pictures
+    for source in sources:
+        kind, _, data = source.partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(data).startswith(b"\x89PNG")
+    assert "http" not in page
+    assert "<script" not in page
+
+
+@pytest.mark.processes
+def test_each_missed_event_is_drawn_and_the_targets_are_told(
+    small_set: Path, tmp_path: Path
+) -> None:
+    detect(
+        "score", small_set, small_set, "--detector", "plateau", "--detector", "turning_points",
+        "--out", tmp_path / "s", code=0,
+    )  # fmt: skip
+    page = (tmp_path / "s" / "report.html").read_text("utf-8")
+    assert_stands_alone(page, pictures=3 + 2)  # the set is given twice
+    assert "Visible, and missed by plateau: 2" in page
+    assert page.count("run_3001: unauthorised_commands, low, on dc, in plain_session") == 4
+    assert "turning_points: benign behaviours with a false alarm" in page
+    figures = json.loads((tmp_path / "s" / "scores.json").read_text("utf-8"))
+    assert [one["run"] for one in figures["plateau"]["missed"]] == ["run_3001"] * 2
+
+
 @pytest.mark.processes
 def test_a_set_is_scored_by_groups_of_seeds(small_set: Path, tmp_path: Path) -> None:
     text = detect(
@@ -198,7 +229,10 @@ def test_a_set_is_scored_by_groups_of_seeds(small_set: Path, tmp_path: Path) -> 
     assert figures["always_on"]["recall"] == 1
     assert figures["always_on"]["false_alarms_per_benign_hour"] == pytest.approx(9, abs=0.1)
     page = (tmp_path / "s" / "report.md").read_text("utf-8")
-    assert "2 runs with the seeds 2001 to 2002: all groups but the first" in page
+    assert "2 runs of group 3 and those after it" in page
+    assert "(group 3: 2 seeds, 3001 to 3002)" in page
+    assert "No threshold was chosen on a test seed" in " ".join(page.split())
+    assert_stands_alone((tmp_path / "s" / "report.html").read_text("utf-8"), pictures=3)
     only = detect("score", small_set, "--split", "train", "--detector", "combined", code=0)
     assert "–" in only
 

@@ -5,5 +5,7 @@ metrics.py   recall, delays, false alarms, bootstrap intervals
 ranges.py    VUS-PR and range-F1, second by second
 training.py  makes the learned detectors from a set's benign runs
 sets.py      all detectors over all runs of a set, on all cores
-report.py    the table, scores.json and report.md
+report.py    the figures, the table, scores.json and report.md
+targets.py   what the project wants of them
+html.py      report.html, with the pictures of figures.py
 """

@@ -37,9 +37,14 @@ BATCH = 2000
 class RunOutcome:
     """What the detectors brought on one run, by name, and what the run was."""
 
-    name: str
+    directory: Path
     info: Mapping[str, Any]
     outcomes: dict[str, Outcome]
+
+    @property
+    def name(self) -> str:
+        """That of its directory."""
+        return self.directory.name
 
 
 def runs_of(directory: Path) -> list[Path]:
@@ -88,7 +93,7 @@ def score_run(directory: Path, detectors: Mapping[str, Callable[[], Detector]]) 
             events=count,
             took_s=took_s[name],
         )
-    return RunOutcome(directory.name, info, outcomes)
+    return RunOutcome(directory, info, outcomes)
 
 
 def batched(events: Iterable[Event], most: int) -> Iterator[list[Event]]:
