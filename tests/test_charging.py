@@ -393,6 +393,27 @@ def test_a_cable_plugged_in_again_as_the_transaction_ends_charges_nothing(tmp_pa
     play(test())
 
 
+def test_who_is_accepted_no_longer_falls_silent_until_it_is_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            it.central.boots = [("Accepted", 10), ("Pending", 40), ("Accepted", 10)]
+            await it.connect()
+            trigger = call.TriggerMessage("BootNotification")  # type: ignore[arg-type]
+            assert (await it.central.call(trigger)).status == "Accepted"
+            await asyncio.sleep(1)
+            told = len(it.central.got)
+            assert await it.central.start_remotely() == "Rejected"
+            it.cp.fault("GroundFailure")
+            await asyncio.sleep(38)
+            assert len(it.central.got) == told
+            await asyncio.sleep(15)
+            actions = [action for _, action, _ in it.central.got[told:]]
+            assert actions == ["BootNotification", *["StatusNotification"] * 2, "Heartbeat"]
+            assert it.central.statuses[-1] == "Faulted"
+
+    play(test())
+
+
 def test_while_it_restarts_nothing_begins_and_it_comes_back_once(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path) as it:

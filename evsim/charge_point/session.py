@@ -57,6 +57,8 @@ class SessionLink(OcppLink):
         self.now = now
         self.accepted = False
         self._booted = asyncio.Event()
+        #: How long to wait, when the central system accepts us no longer.
+        self._turned_away: asyncio.Queue[float] = asyncio.Queue()
         self.vendor = vendor
         self.model = model
         self.firmware_version: str | None = None
@@ -105,7 +107,7 @@ class SessionLink(OcppLink):
     # ── What the rest of the charge point is told ────────────────────────────────────────────
 
     def on_accepted(self) -> None:
-        """Called when transaction messages may be sent, once in each session."""
+        """Called when transaction messages may be sent, from now on or again."""
 
     def on_disconnected(self) -> None:
         """Called when they can no longer be sent."""
@@ -151,22 +153,37 @@ class SessionLink(OcppLink):
             return None
 
     async def _session(self) -> None:
-        while not self.accepted:
-            wait_s = await self.boot()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):  # or until one that was asked for is accepted
-                    await self._booted.wait()
-        self._to_report = asyncio.Queue()
-        for connector_id in sorted(self._statuses):
-            self._to_report.put_nowait(self._statuses[connector_id])
-        self.on_accepted()
+        wait_s = 0.0
+        while True:
+            while not self.accepted:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):  # or until one asked for is accepted
+                        await self._booted.wait()
+                if not self.accepted:
+                    wait_s = await self.boot()
+            self._to_report = asyncio.Queue()
+            for connector_id in sorted(self._statuses):
+                self._to_report.put_nowait(self._statuses[connector_id])
+            self.on_accepted()
+            wait_s = await self._tell_until_turned_away()
+            self.on_disconnected()
+
+    async def _tell_until_turned_away(self) -> float:
+        """Tell what there is to be told; give how long to wait with the next BootNotification."""
+        self._turned_away = asyncio.Queue()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._report())
-            tasks.create_task(self._send_heartbeats())
+            told = [tasks.create_task(self._report()), tasks.create_task(self._send_heartbeats())]
+            wait_s = await self._turned_away.get()
+            for task in told:
+                task.cancel()
+        return wait_s
 
     async def boot_again(self) -> None:
-        """Send a BootNotification because it was asked for."""
-        await self.boot()
+        """Send a BootNotification because it was asked for; its answer may turn us away."""
+        was_accepted = self.accepted
+        wait_s = await self.boot()
+        if was_accepted and not self.accepted:
+            self._turned_away.put_nowait(wait_s)
 
     async def boot(self) -> float:
         """Send a BootNotification; give how long to wait with the next if it is not accepted."""
@@ -187,7 +204,10 @@ class SessionLink(OcppLink):
             if interval_s is not None:
                 self.heartbeat_s = interval_s
             return 0.0
-        self.silent = answer is not None and answer.status == RegistrationStatus.rejected
+        if answer is not None:
+            self.accepted = False
+            self._booted.clear()
+            self.silent = answer.status == RegistrationStatus.rejected
         wait_s = interval_s or BOOT_RETRY_S
         said = answer.status if answer is not None else "was not answered"
         log.warning("BootNotification: %s; again in %g s", said, wait_s)
