@@ -373,6 +373,24 @@ def test_no_tag_begins_a_transaction_in_a_restart(tmp_path: Path, when_s: float)
     play(test())
 
 
+def test_a_start_that_is_called_off_leaves_its_question_on_the_link(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, hardware=BY_HAND) as it:
+            await it.connect()
+            it.central.authorize_delay_s = 2.0
+            tag = asyncio.create_task(it.cp.tag("TAG"))
+            await asyncio.sleep(0.5)
+            unlock = asyncio.create_task(it.central.call(call.UnlockConnector(1)))
+            assert await tag == "the start was called off"
+            it.cp.plug()
+            await asyncio.sleep(10)
+            assert (await unlock).status == "Unlocked"
+            assert it.central.statuses == ["Available", "Preparing", "Available", "Preparing"]
+            assert not it.cp.troubles
+
+    play(test())
+
+
 def test_a_cable_plugged_in_again_as_the_transaction_ends_charges_nothing(tmp_path: Path) -> None:
     async def test() -> None:
         more = {"StopTransactionOnEVSideDisconnect": "false"}

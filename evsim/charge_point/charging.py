@@ -100,9 +100,12 @@ class Charging:
         refusal = self.refusal(id_tag)
         if refusal:
             return refusal
-        info = await self._claim(id_tag, authorize=True)
-        if info is None:
+        asking = self._ask(id_tag)
+        start = self._claim(id_tag, asking)
+        await asyncio.wait([asking, start], return_when=asyncio.FIRST_COMPLETED)
+        if start.done() and not asking.done():
             return "the start was called off"
+        info = asking.result()
         if not info.is_accepted:
             return f"{id_tag} may not charge: {info.status}"
         if self.connector.occupancy.plugged or self.hardware.cable is Cable.AUTOMATIC:
@@ -110,8 +113,14 @@ class Charging:
         timeout_s = self._configuration.number("ConnectionTimeOut")
         return f"accepted; plug the cable in within {timeout_s} s"
 
-    async def _authorize(self, id_tag: str) -> TagInfo:
-        return await self._authorizer.authorize(id_tag, online_call=self._online())
+    def _ask(self, id_tag: str) -> asyncio.Task[TagInfo]:
+        """Ask whether a tag may charge.
+
+        In a task of its own: a start that is called off must not set the link free for another
+        CALL before this one is answered.
+        """
+        online_call = self._online()
+        return self._tasks.create_task(self._authorizer.authorize(id_tag, online_call=online_call))
 
     async def _tag_to_stop(self, id_tag: str, transaction: Transaction) -> str:
         may_stop = await self._authorizer.may_stop(
@@ -171,42 +180,39 @@ class Charging:
         :param at_begin: called when the transaction runs.
         """
         authorize = authorize or self._reservations.needs_parent(self.connector.number, id_tag)
-        self._claim(id_tag, authorize=authorize, at_begin=at_begin)
+        self._claim(id_tag, self._ask(id_tag) if authorize else None, at_begin)
 
     def _claim(
-        self, id_tag: str, *, authorize: bool, at_begin: Callable[[], None] | None = None
-    ) -> asyncio.Future[TagInfo | None]:
-        """Begin a start; give what is to become of the authorization, None if it is called off."""
-        authorized: asyncio.Future[TagInfo | None] = asyncio.get_running_loop().create_future()
+        self,
+        id_tag: str,
+        asking: asyncio.Task[TagInfo] | None,
+        at_begin: Callable[[], None] | None = None,
+    ) -> asyncio.Task[None]:
+        """Begin a start; give its task."""
 
         def give_up(start: asyncio.Task[None]) -> None:
-            if not authorized.done():
-                authorized.set_result(None)
             if start is self._start:  # and not the next one, as soon as the transaction has ended
                 self._idle.set()
                 self.connector.change(claimed=False)
 
-        self._start = self._tasks.create_task(
-            self._from_claim_to_end(id_tag, authorized if authorize else None, at_begin)
-        )
+        start = self._tasks.create_task(self._from_claim_to_end(id_tag, asking, at_begin))
         # No `finally` in the task: there is none in one that is cancelled before its first turn.
-        self._start.add_done_callback(give_up)
+        start.add_done_callback(give_up)
+        self._start = start
         self._idle.clear()
-        # After the task was made: OCPP's sequence is to ask about the tag, then to be Preparing.
+        # After the tasks were made: OCPP's sequence is to ask about the tag, then to be Preparing.
         self.connector.change(claimed=True)
-        return authorized
+        return start
 
     async def _from_claim_to_end(
         self,
         id_tag: str,
-        authorized: asyncio.Future[TagInfo | None] | None,
+        asking: asyncio.Task[TagInfo] | None,
         at_begin: Callable[[], None] | None,
     ) -> None:
         parent, number = None, self.connector.number
-        if authorized is not None:
-            info = await self._authorize(id_tag)
-            if not authorized.done():  # who asks may have gone
-                authorized.set_result(info)
+        if asking is not None:
+            info = await asyncio.shield(asking)
             if not info.is_accepted:
                 log.warning("id tag %s may not charge: %s", id_tag, info.status)
                 return
