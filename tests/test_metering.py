@@ -34,7 +34,9 @@ class Bench:
 
     def __init__(self, interval_s: float = 10.0, **configuration: str) -> None:
         self.loop = asyncio.get_running_loop()
-        self.now = virtual_time.clock()
+        self._clock = virtual_time.clock()
+        #: By how much the wall clock was set since.
+        self.clock_was_set = timedelta()
         self.ledger = Ledger(IN_MEMORY)
         initial = {"MeterValueSampleInterval": str(math.ceil(interval_s)), **configuration}
         self.configuration = Configuration(self.ledger.database, initial=initial)
@@ -60,6 +62,9 @@ class Bench:
             asyncio.create_task(self.metering.sample()),
             asyncio.create_task(self.metering.follow_clock()),
         ]
+
+    def now(self) -> datetime:
+        return self._clock() + self.clock_was_set
 
     async def send(self, message: Any) -> None:
         self.sent.append((self.loop.time(), message))
@@ -197,6 +202,20 @@ def test_clock_aligned_values_carry_the_time_of_the_clock() -> None:
             for stamp in stamps:
                 assert stamp.timestamp() % 900 == 0
             assert stamps[1] - stamps[0] == timedelta(minutes=15)
+
+    virtual_time.run(test())
+
+
+@pytest.mark.parametrize("days", [1, -1])
+def test_when_the_clock_is_set_nothing_is_read_for_times_that_never_were(days: int) -> None:
+    async def test() -> None:
+        with bench(ClockAlignedDataInterval="900") as it:
+            await asyncio.sleep(1000)
+            it.clock_was_set = timedelta(days=days, minutes=1)
+            await asyncio.sleep(1000)
+            stamps = [message.meter_value[0]["timestamp"] for _, message in it.sent]
+            other_day = "2026-01-02" if days > 0 else "2025-12-31"
+            assert stamps == ["2026-01-01T00:15:00.000Z", f"{other_day}T00:30:00.000Z"]
 
     virtual_time.run(test())
 

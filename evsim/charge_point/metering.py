@@ -129,7 +129,9 @@ class Metering:
                 if (due - self._now()).total_seconds() > interval_s:  # the clock was set back
                     break
             else:
-                await self._align(due)
+                # Unless the clock was set forward, past a time that never was.
+                if self._now() - due < timedelta(seconds=LOOK_AT_CLOCK_S):
+                    await self._align(due)
 
     async def _align(self, at: datetime) -> None:
         transaction, context = self._connector.transaction, ReadingContext.sample_clock
