@@ -42,6 +42,7 @@ def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     simulate(SPEC, directory / "runs" / "run_3001")
     simulate(replace(SPEC, anomaly=None, seed=3002), directory / "runs" / "run_3002")
     simulate(replace(SPEC, anomaly=None, seed=1001), directory / "runs" / "run_1001")
+    simulate(replace(SPEC, anomaly=None, seed=2001), directory / "runs" / "run_2001")
     return directory
 
 
@@ -192,6 +193,24 @@ def assert_stands_alone(page: str, *, pictures: int) -> None:
         assert base64.b64decode(data).startswith(b"\x89PNG")
     assert "http" not in page
     assert "<script" not in page
+
+
+@pytest.mark.processes
+def test_learned_detectors_are_trained_and_scored_with_the_others(
+    small_set: Path, tmp_path: Path
+) -> None:
+    text = detect(
+        "score", small_set, "--detector", "isolation_forest", "--detector", "session",
+        "--out", tmp_path / "s", code=0,
+    )  # fmt: skip
+    assert "training isolation_forest on benign runs of group 1" in text
+    figures = json.loads((tmp_path / "s" / "scores.json").read_text("utf-8"))
+    assert [*figures] == ["isolation_forest", "session"]
+    assert figures["isolation_forest"]["us_per_event"] > 0
+    for verb in ("run", "live"):
+        arguments = [small_set] if verb == "run" else []
+        told = detect(verb, *arguments, "--detector", "isolation_forest", code=1)
+        assert "it can only be scored" in told
 
 
 @pytest.mark.processes

@@ -240,6 +240,21 @@ def test_a_state_of_charge_that_rises_too_slowly_is_found_and_told() -> None:
     assert not watch(detector_named("state_of_charge"), events[:100], 1000)
 
 
+def test_a_state_of_charge_that_rises_too_fast_is_found_and_told_once() -> None:
+    """As where a false current feeds the register: from 1,000 s on only half of it is counted."""
+    register_wh = [at * 10.0 if at < 1000 else 10_000 + (at - 1000) * 5.0 for at in range(2000)]
+    events = [
+        meter_values(at, 40.0, register_wh[at], round((20 + at / 60) * 2) / 2)
+        for at in range(0, 2000, 10)
+    ]
+    alarms = reasons(detector_named("state_of_charge"), events, 2000)
+    first_s, *_, last_s = alarms
+    assert 1000 < first_s < 1150
+    assert last_s <= first_s + 60
+    tells, at_most = numbers(alarms[first_s])
+    assert tells > at_most
+
+
 # ── CAN ──────────────────────────────────────────────────────────────────────────────────────
 
 

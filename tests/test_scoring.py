@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from evsim.detectors import DETECTORS
+from evsim.detectors.base import ALARM
 from evsim.detectors.baselines import AlwaysOn
 from evsim.events import CanEvent
 from evsim.frames import MeasuredCurrent, encode
 from evsim.labels import Label
 from evsim.scoring.metrics import Outcome, Score, judge
+from evsim.scoring.ranges import Widened, count_ranges
 from evsim.scoring.running import Alarm, GapError, Runner, run_detectors
+from evsim.scoring.sets import visible_seconds
 
 
 def label(start_s: float, end_s: float, *, visible: bool = True, target: str = "CP_1") -> Label:
@@ -89,6 +93,63 @@ def test_always_on_finds_all_with_one_alarm() -> None:
     outcome = judge([label(1020, 1030), label(1050, 1060)], runner.alarms, 100 / 3600)
     assert [found.delay_s for found in outcome.found] == [0.0, 0.0]
     assert not outcome.false_alarms
+
+
+RUN_S = 1200
+
+
+def baseline_score(name: str, runs: int) -> Score:
+    """Score a baseline on runs of 20 min, every second one with an anomaly of 2 min."""
+    outcomes = []
+    for number in range(runs):
+        begin_s = 10_000.0 * (number + 1)
+        runner = Runner({name: DETECTORS[name]})
+        runner.begin(begin_s)
+        runner.know("CP_1")
+        runner.finish(begin_s + RUN_S)
+        labels = [label(begin_s + 300, begin_s + 420)] if number % 2 else []
+        scores = runner.highest_scores()
+        assert len(scores) == RUN_S
+        visible = visible_seconds(labels, begin_s, len(scores))
+        outcome = judge(labels, runner.alarms, RUN_S / 3600)
+        outcomes.append(
+            replace(
+                outcome,
+                vus_pr=Widened(visible).vus_pr(scores) if labels else math.nan,
+                ranges=count_ranges(visible, scores >= ALARM),
+            )
+        )
+    return Score(outcomes)
+
+
+def test_always_on_scores_as_theory_says() -> None:
+    score = baseline_score("always_on", 40)
+    assert score.recall == 1
+    assert score.delays_s == [0.0] * 20
+    assert score.precision == 0.5  # one alarm in each run, half of them with a label
+    benign = Score([outcome for outcome in score.outcomes if not outcome.found])
+    assert benign.false_alarms_per_hour == pytest.approx(3600 / RUN_S)
+    share = 122 / RUN_S  # of the seconds: those of the label, and both that it borders on
+    assert score.vus_pr == pytest.approx(share, rel=0.4)  # and the slopes of up to 50 s
+    assert score.vus_pr >= share
+    precision = share / 2  # alarms in runs with and without a label
+    assert score.range_f1 == pytest.approx(2 * precision / (precision + 1))
+
+
+def test_chance_scores_as_theory_says() -> None:
+    score, always = baseline_score("random", 200), baseline_score("always_on", 200)
+    rate = 6 / 3600  # seconds of an hour in which it is on
+    assert score.false_alarms_per_hour == pytest.approx(6 * (1 - 0.5 * 150 / RUN_S), rel=0.15)
+    # It finds a label if any second from its start to 30 s after its end is on.
+    assert score.recall == pytest.approx(1 - (1 - rate) ** 151, abs=0.1)
+    assert score.vus_pr == pytest.approx(always.vus_pr, abs=0.02)
+    assert score.range_f1 < 0.1
+
+
+def test_the_seconds_of_a_label_are_those_that_it_touches() -> None:
+    seconds = visible_seconds([label(102.5, 104.2), label(1, 2, visible=False)], 100.0, 8)
+    assert seconds.tolist() == [False, False, True, True, True, False, False, False]
+    assert visible_seconds([label(103.0, 103.0)], 100.0, 8).sum() == 2  # on the border of two
 
 
 def test_the_runner_asks_each_second_and_keeps_charge_points_apart() -> None:

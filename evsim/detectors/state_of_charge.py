@@ -1,9 +1,10 @@
-"""State of charge: what the car tells rises slower than the energy that it takes.
+"""State of charge: what the car tells rises slower, or faster, than the energy that it takes.
 
 The state of charge comes in steps of 0.5 %, each some seconds old, so a step tells between which
 two energies it happened. Any two steps bound the energy of a percent, and so does a step that does
 not come. The bounds of an honest car have an energy in common that fits them all; those of a car
-that begins to tell less do not.
+that begins to tell less do not, nor do those of a register that a false current feeds. Once they
+contradict each other, nothing that was learned of this car can be trusted: it is not judged again.
 """
 
 from __future__ import annotations
@@ -61,8 +62,10 @@ class StateOfChargeConsistency(Detector):
         #: Time and register of the last AGE_S.
         self._lately: deque[tuple[float, float]] = deque(maxlen=100)
         self._steps: deque[Step] = deque(maxlen=KEPT)
-        #: The most energy of a percent, Wh, that an honest car of these steps can have.
-        self._most_wh = MOST_CAPACITY_WH / 100
+        #: The most and the least energy of a percent, Wh, that an honest car of these steps has.
+        self._most_wh, self._least_wh = MOST_CAPACITY_WH / 100, LEAST_CAPACITY_WH / 100
+        #: When its steps have last contradicted each other.
+        self._doubted_s: float | None = None
 
     def observe(self, event: Event) -> None:
         """Take the meter values."""
@@ -85,9 +88,10 @@ class StateOfChargeConsistency(Detector):
             return  # what was told may still be the car's before this one
         elif values.state_of_charge > before.state_of_charge:
             step = Step(values.state_of_charge, self._lately[0][1], values.energy_wh)
-            self._bound(step)
+            self._bound(event.time_s, step)
             self._steps.append(step)
-        self._look(event.time_s)
+        if self._doubted_s is None or event.time_s <= self._doubted_s + HOLD_S:
+            self._look(event.time_s)
 
     def _is_same_car(self, values: Meter) -> bool:
         last = self._last
@@ -103,12 +107,25 @@ class StateOfChargeConsistency(Detector):
             and 0 <= grown_wh <= MOST_W / 3600 * (passed_s + 1)
         )
 
-    def _bound(self, new: Step) -> None:
-        """Take from each pair the most energy of a percent that it allows."""
+    def _bound(self, time_s: float, new: Step) -> None:
+        """Take from each pair the most and the least energy of a percent that it allows."""
         for old in self._steps:
             told = new.percent - old.percent
-            most_wh = (new.before_wh - old.after_wh) / told * (1 + self.share)
-            self._most_wh = max(LEAST_CAPACITY_WH / 100, min(self._most_wh, most_wh))
+            at_most_wh = (new.before_wh - old.after_wh) * (1 + self.share)
+            at_least_wh = (new.after_wh - old.before_wh) / (1 + self.share)
+            if at_most_wh < told * self._least_wh and self._doubted_s is None:
+                due = at_most_wh / self._least_wh
+                self._raise(
+                    time_s,
+                    f"the car tells {told:+.1f} % where its energy means {due:+.1f} % at most",
+                )
+            if self._doubted_s is None:
+                self._most_wh = min(self._most_wh, at_most_wh / told)
+                self._least_wh = max(self._least_wh, at_least_wh / told)
+
+    def _raise(self, time_s: float, text: str) -> None:
+        self._raised = (time_s, text)
+        self._doubted_s = time_s
 
     def _look(self, time_s: float) -> None:
         """Compare what was told since each step with the least that is due."""
@@ -119,8 +136,10 @@ class StateOfChargeConsistency(Detector):
             taken_wh = (earlier_wh - old.before_wh) / (1 + self.share)
             due = taken_wh / self._most_wh
             if due >= told + PERCENT_PER_BIT:
-                text = f"the car tells {told:+.1f} % where its energy means {due:+.1f} % at least"
-                self._raised = (time_s, text)
+                self._raise(
+                    time_s,
+                    f"the car tells {told:+.1f} % where its energy means {due:+.1f} % at least",
+                )
                 last = self._steps[-1]
                 self._steps.clear()  # from here on, what follows is judged by itself
                 self._steps.append(last)
