@@ -20,12 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ocpp.v16 import call
 from ocpp.v16.enums import ChargePointStatus
-from octt_bench import LONGEST_S, Bench, bench
+from octt_bench import BY_HAND, FIXED, LONGEST_S, Bench, bench
 from octt_central import Answer
 
 from evsim import virtual_time
 from evsim.charge_point.connector_status import Fault
-from evsim.charge_point.hardware import Cable, Hardware
+from evsim.charge_point.hardware import Hardware
 from evsim.clock import to_ocpp
 from evsim.errors import UserError
 from evsim.frames import Frame, StartCharging
@@ -73,15 +73,9 @@ HAPPENINGS = [
 #: What happens, with an argument, and the time that passes afterwards, s.
 Step = tuple[tuple[str, str], float]
 STEPS = st.tuples(
-    st.sampled_from(HAPPENINGS), st.sampled_from([0.0, 0.0, 0.001, 0.5, 0.5, 3.0, 8.0, 70.0])
+    st.sampled_from(HAPPENINGS), st.sampled_from([0.0, 0.0, 0.01, 0.5, 0.5, 3.0, 8.0, 70.0])
 )
-HARDWARE = st.sampled_from(
-    [
-        Hardware(cable=Cable.BY_HAND),
-        Hardware(cable=Cable.BY_HAND, is_fixed_cable=True),
-        Hardware(),
-    ]
-)
+HARDWARE = st.sampled_from([BY_HAND, FIXED, Hardware()])
 
 
 class World:
@@ -368,6 +362,50 @@ def firmware(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("firmware")
     (directory / "2.0").write_text("EVSIM-FIRMWARE 2.0\n")
     return directory
+
+
+@pytest.mark.parametrize(
+    ("hardware", "steps"),
+    [
+        (  # plugged in again, and the end comes while the charger still waits after its stop
+            BY_HAND,
+            [
+                (("StopTransactionOnEVSideDisconnect", "false"), 0.5),
+                (("plug", ""), 0.0),
+                (("tag", "A"), 8.0),
+                (("unplug", ""), 0.0),
+                (("plug", ""), 0.01),
+                (("remote-stop", ""), 3.0),
+            ],
+        ),
+        (  # while the transaction is still being told of
+            Hardware(),
+            [
+                (("AllowOfflineTxForUnknownId", "true"), 0.5),
+                (("tag", "A"), 3.0),
+                (("answers-take", "4"), 0.0),
+                (("reset", "Soft"), 0.5),
+                (("tag", "B"), 3.0),
+            ],
+        ),
+        (  # while the tag is being asked about
+            BY_HAND,
+            [
+                (("answers-take", "4"), 0.0),
+                (("AllowOfflineTxForUnknownId", "true"), 0.5),
+                (("plug", ""), 0.0),
+                (("tag", "A"), 0.5),
+                (("reset", "Hard"), 8.0),
+            ],
+        ),
+        (BY_HAND, [(("tag", "B"), 0.0), (("unlock", ""), 8.0)]),
+        (BY_HAND, [(("boots-are", "Rejected"), 0.0), (("trigger", "BootNotification"), 70.0)]),
+    ],
+)
+def test_a_sequence_that_once_broke_something(
+    firmware: Path, hardware: Hardware, steps: list[Step]
+) -> None:
+    virtual_time.run(play(hardware, steps, firmware))
 
 
 @settings(deadline=None, max_examples=25, derandomize=True)
