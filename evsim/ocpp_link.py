@@ -343,7 +343,7 @@ class OcppLink(ChargePoint):
         def done(task: asyncio.Task[None]) -> None:
             self._background.discard(task)
             error = None if task.cancelled() else task.exception()
-            if error is not None:
+            if isinstance(error, Exception):  # SystemExit ends the program by itself
                 log.error("%s: a task failed: %r", self.id, error, exc_info=error)
 
         task = asyncio.create_task(work)

@@ -494,3 +494,16 @@ def test_the_log_contains_no_key(caplog: pytest.LogCaptureFixture) -> None:
         run(test())
     assert "ChangeConfiguration" in caplog.text
     assert "c0ffee" not in caplog.text
+
+
+def test_a_task_that_ends_the_program_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async def leave() -> None:
+            raise SystemExit(5)
+
+        OcppLink("CP_1").run_in_background(leave())
+        await asyncio.sleep(1)
+
+    with pytest.raises(SystemExit, match="5"):
+        asyncio.run(test())
+    assert caplog.text == ""
