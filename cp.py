@@ -188,9 +188,9 @@ async def main(options: argparse.Namespace) -> None:
     faults = parse_faults(options.network_faults or "")
     rng = np.random.default_rng(options.seed)
     ledger = Ledger(options.state / f"charge_point_{quote(options.id, safe='')}.sqlite")
-    with contextlib.closing(ledger):
+    bus = open_bus(options.can_interface, options.can_channel)
+    with contextlib.closing(ledger), CanNode(bus) as node:
         credentials = Credentials(options.id, options, ledger)
-        node = CanNode(open_bus(options.can_interface, options.can_channel))
         charge_point = ChargePoint(
             options.id,
             node=node,
@@ -211,7 +211,7 @@ async def main(options: argparse.Namespace) -> None:
             faulty = FaultyConnection(connection, faults, rng) if options.network_faults else None
             await charge_point.talk(faulty or connection)
 
-        with Recording(options.record, can=True) as recording, node:
+        with Recording(options.record, can=True) as recording:
             if recording.is_on:
                 node.taps.append(functools.partial(recording.can, options.id))
             await charge_point.run(

@@ -321,6 +321,7 @@ def test_garbage_on_the_bus_stops_nothing(suite: Suite, listener: Listener) -> N
         (("cp.py", "--can-interface", "carrier-pigeon"), 1, "carrier-pigeon"),
         (("cp.py", "--can-interface", "evsim", "--can-channel", "vcan0"), 1, "multicast"),
         (("cp.py", "--state", "/proc/state"), 1, "cannot"),
+        (("cp.py", "--config", "X=Y"), 1, "no configuration key 'X'"),
         (("cp.py", "--id", ""), 2, "--id"),
     ],
     ids=str,
