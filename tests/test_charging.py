@@ -373,6 +373,21 @@ def test_no_tag_begins_a_transaction_in_a_restart(tmp_path: Path, when_s: float)
     play(test())
 
 
+def test_a_tag_that_comes_after_the_end_was_asked_for_did_not_end_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as it:
+            await it.connect()
+            await it.central.start_remotely()
+            await asyncio.sleep(1)
+            it.cp.fault("GroundFailure")
+            await it.cp.tag("tag")
+            await asyncio.sleep(1)
+            (stop,) = it.central.all("StopTransaction")
+            assert (stop["reason"], stop["id_tag"]) == ("Other", "TAG")
+
+    play(test())
+
+
 def test_a_start_that_is_called_off_leaves_its_question_on_the_link(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path, hardware=BY_HAND) as it:

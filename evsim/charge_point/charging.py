@@ -131,8 +131,7 @@ class Charging:
         )
         if not may_stop:
             return f"another id tag is charging here; {id_tag} can't stop it"
-        transaction.stopped_by = id_tag
-        transaction.end(Reason.local)
+        transaction.end(Reason.local, stopped_by=id_tag)
         return "charging ends"
 
     def fail(self, error_code: ChargePointErrorCode) -> None:

@@ -38,8 +38,9 @@ class Transaction:
             async with asyncio.timeout(timeout_s):
                 await self.decided.wait()
 
-    def end(self, reason: Reason) -> None:
-        """Ask for its end; the first reason counts."""
+    def end(self, reason: Reason, stopped_by: str | None = None) -> None:
+        """Ask for its end; the first reason counts, and the id tag that goes with it."""
         if not self.stop.done():
+            self.stopped_by = stopped_by
             self.stop.set_result(reason)
         self.decided.set()
