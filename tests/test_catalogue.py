@@ -210,6 +210,8 @@ def test_an_entry_plays_on_every_plant_with_every_severity(name: str, plant: str
 #: Where there is nothing to be seen: pulses are too short for the AC plant's car, and a slow charge
 #: moves the state of charge too little.
 INVISIBLE = {("repeated_fluctuation", "ac"), ("session_extension", "ac")}
+#: A value of a moment before is false by its noise only, until a limit changes.
+HIDDEN_WHILE_STEADY = {"can_plateau", "can_playback"}
 
 
 @pytest.mark.parametrize("plant", PLANTS)
@@ -218,7 +220,12 @@ def test_its_effect_can_be_seen_but_where_physics_hides_it(name: str, plant: str
     for severity in Severity:
         if (name, plant) in INVISIBLE:
             continue
-        assert label_of(recorded(name, **spec_of(name, plant, severity))).effect_start_s is not None
+        spec = spec_of(name, plant, severity)
+        if name in HIDDEN_WHILE_STEADY:
+            if severity != Severity.HIGH:
+                continue  # too short for a new limit to be sure
+            spec["benign"] = "load_sharing"
+        assert label_of(recorded(name, **spec)).effect_start_s is not None
 
 
 def test_the_same_seed_makes_the_same_anomaly() -> None:
