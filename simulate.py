@@ -337,7 +337,8 @@ def make_suite(options: argparse.Namespace) -> None:
         bar.update(task, description="describing")
         describe(
             directory,
-            command=f"./simulate.py --suite {options.suite} --seeds {options.seeds}",
+            command=f"./simulate.py --suite {options.suite} "
+            f"--seeds {options.seeds[0]}-{options.seeds[-1]}",
             tsb_ad=options.tsb_ad,
             anomalies=ANOMALIES,
             benign=BENIGN,

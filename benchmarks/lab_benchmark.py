@@ -94,7 +94,7 @@ def measure_fleet(directory: Path) -> None:
 
 def measure_suite(directory: Path) -> None:
     """Measure how busy the cores are while the benchmark suite is made, and its memory."""
-    cores, runs = len(os.sched_getaffinity(0)), len(benchmark(3))
+    cores, runs = len(os.sched_getaffinity(0)), len(benchmark([1, 2, 3]))
     command = [sys.executable, str(ROOT / "simulate.py"), "--suite", "benchmark", "--out"]
     began_s = time.perf_counter()
     with subprocess.Popen([*command, str(directory / "set")]) as process:

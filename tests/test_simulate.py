@@ -19,6 +19,7 @@ from evsim.anomalies import ANOMALIES, BENIGN
 from evsim.anomalies.base import Severity
 from evsim.errors import UserError
 from evsim.lab.many_runs import RUNS, alone_in, clear, missing_runs
+from evsim.lab.options import parse_arguments
 from evsim.lab.run_spec import FLEET, RunSpec
 from evsim.lab.suite import benchmark, benign, example, purpose
 from simulate import simulate
@@ -141,7 +142,7 @@ def test_what_cannot_be_is_a_clear_error(changed: dict[str, object], words: str)
 
 
 def test_the_benchmark_is_balanced() -> None:
-    runs = benchmark(2)
+    runs = benchmark([1, 2])
     assert len(runs) >= 500
     assert len({spec.seed for spec in runs.values()}) == len(runs)
     for name, anomaly in ANOMALIES.items():
@@ -157,7 +158,7 @@ def test_the_benchmark_is_balanced() -> None:
 
 
 def test_the_benign_suite_has_each_behaviour_for_hours_and_seeds_of_its_own() -> None:
-    runs = benign(3)
+    runs = benign([1, 2, 3])
     for group in range(1, 4):
         of_it = [spec for spec in runs.values() if spec.seed // 1000 == group]
         assert sum(spec.duration_s for spec in of_it) >= 200 * 3600
@@ -165,7 +166,19 @@ def test_the_benign_suite_has_each_behaviour_for_hours_and_seeds_of_its_own() ->
             (plant, name) for plant in ("ideal", "dc", "dc_slow", "ac") for name in BENIGN
         }
     assert all(spec.anomaly is None for spec in runs.values())
-    assert not runs.keys() & benchmark(3).keys()
+    assert not runs.keys() & benchmark([1, 2, 3]).keys()
+
+
+def test_groups_of_seeds_may_be_named() -> None:
+    def groups(text: str) -> list[int]:
+        return list(parse_arguments("", ["--suite", "x", "--out", "y", "--seeds", text]).seeds)
+
+    assert groups("3") == [1, 2, 3]
+    assert groups("3-4") == [3, 4]
+    assert groups("4-4") == [4]
+    for wrong in ("0", "4-3", "0-2", "x", "1-", "-2"):
+        with pytest.raises(SystemExit):
+            groups(wrong)
 
 
 def test_groups_of_seeds_have_purposes() -> None:
@@ -175,7 +188,7 @@ def test_groups_of_seeds_have_purposes() -> None:
 
 
 def test_the_example_has_each_entry_once() -> None:
-    assert list(example(2)) == [*ANOMALIES, *BENIGN]
+    assert list(example([2])) == [*ANOMALIES, *BENIGN]
 
 
 def test_a_run_of_other_settings_is_no_part_of_the_set(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,11 @@ def parse_arguments(
     )
     what.add_argument(
         "--seeds",
-        type=console.at_least_one,
+        type=_groups,
         metavar="N",
-        default=3,
-        help="groups of seeds in the benchmark: to train, to validate, to test with (default: "
-        "%(default)s)",
+        default="3",
+        help="groups of seeds: 1 to train, 2 to validate, 3 and more to test with; 3-4 for those "
+        "two only (default: the first %(default)s)",
     )
 
     how = parser.add_argument_group("the test bench")
@@ -160,6 +161,15 @@ def run_spec(options: argparse.Namespace) -> RunSpec:
         noise_a=options.noise,
         meter_interval_s=options.meter_interval,
     )
+
+
+def _groups(text: str) -> range:
+    """Read so many groups of seeds, or from which to which."""
+    found = re.fullmatch(r"(?:([0-9]{1,4})-)?([0-9]{1,4})", text)
+    groups = range(int(found[1] or 1), int(found[2]) + 1) if found else range(0)
+    if not groups or groups[0] < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 1 up nor two like 3-4")
+    return groups
 
 
 def _hours(text: str) -> float:

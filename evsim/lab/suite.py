@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from evsim.anomalies import ANOMALIES, BENIGN
@@ -31,13 +31,13 @@ def purpose(seed: int) -> str:
     return PURPOSES[min(group, len(PURPOSES)) - 1]
 
 
-def benchmark(groups: int) -> dict[str, RunSpec]:
+def benchmark(groups: Iterable[int]) -> dict[str, RunSpec]:
     """Give the benchmark's runs by name: for each group 240 with an anomaly and 32 without.
 
     A name is the run's seed: it tells nothing of what is in the run.
     """
     runs: dict[str, RunSpec] = {}
-    for group in range(1, groups + 1):
+    for group in groups:
         for number, spec in enumerate(_one_of_each(group)):
             seed = group * SEEDS_PER_GROUP + number
             runs[f"run_{seed}"] = dataclasses.replace(spec, seed=seed)
@@ -63,10 +63,10 @@ def _one_of_each(group: int) -> Iterator[RunSpec]:
             yield RunSpec(duration_s=RUN_S, plant=plant, benign=name)
 
 
-def benign(groups: int) -> dict[str, RunSpec]:
+def benign(groups: Iterable[int]) -> dict[str, RunSpec]:
     """Give long runs without an anomaly, named as the benchmark's: false alarms are rare."""
     runs: dict[str, RunSpec] = {}
-    for group in range(1, groups + 1):
+    for group in groups:
         kinds = [(plant, name) for plant in PLANTS for name in BENIGN]
         for number, (plant, name) in enumerate(kinds, FIRST_LONG_RUN):
             seed = group * SEEDS_PER_GROUP + number
@@ -75,11 +75,11 @@ def benign(groups: int) -> dict[str, RunSpec]:
     return runs
 
 
-def example(_: int) -> dict[str, RunSpec]:
+def example(_: Iterable[int]) -> dict[str, RunSpec]:
     """Give one run of each entry of the catalogue, on the default plant."""
     return {
         spec.anomaly or spec.benign: spec
-        for spec in benchmark(1).values()
+        for spec in benchmark([1]).values()
         if spec.plant == DEFAULT_PLANT and spec.severity == Severity.MEDIUM
     }
 
@@ -87,7 +87,7 @@ def example(_: int) -> dict[str, RunSpec]:
 SUITES = MappingProxyType({"example": example, "benchmark": benchmark, "benign": benign})
 
 
-def suite_named(name: str, groups: int) -> Mapping[str, RunSpec]:
+def suite_named(name: str, groups: Iterable[int]) -> Mapping[str, RunSpec]:
     """Give a suite's runs; UserError that lists the known ones."""
     if name not in SUITES:
         raise UserError(f"no suite {name!r}; known are: {', '.join(SUITES)}")
