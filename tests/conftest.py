@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import itertools
+import logging
 import os
 import signal
 import socket
@@ -28,6 +29,8 @@ from typing import Protocol
 
 import pytest
 
+from evsim.console import LineFormatter
+
 ROOT = Path(__file__).resolve().parent.parent
 #: Long enough for a start of Python with matplotlib on a busy two-core machine.
 READY_S = 30.0
@@ -37,6 +40,20 @@ STOP_S = 10.0
 _FIRST_GROUP = ipaddress.IPv4Address("239.74.166.0")
 _LAST_GROUP = ipaddress.IPv4Address("239.74.255.255")
 _test_number = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Undo what a program has set up of logging, if the test runs one in its own process."""
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler.formatter, LineFormatter):
+            root.removeHandler(handler)
+    root.setLevel(logging.WARNING)
+    for name in ("evsim", "websockets"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture
