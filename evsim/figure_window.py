@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from evsim.errors import UserError
 
 #: A window answers the mouse and its closing within this time.
-WINDOW_EVENTS_S = 0.04
+WINDOW_EVENTS_S = 0.1
 
 
 class NoWindowError(UserError):
