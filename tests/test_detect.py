@@ -228,6 +228,8 @@ def test_each_missed_event_is_drawn_and_the_targets_are_told(
     assert "turning_points: benign behaviours with a false alarm" in page
     figures = json.loads((tmp_path / "s" / "scores.json").read_text("utf-8"))
     assert [one["run"] for one in figures["plateau"]["missed"]] == ["run_3001"] * 2
+    of_each = figures["plateau"]["recall_by_anomaly_plant_severity"]
+    assert of_each["unauthorised_commands, dc, low"] == 0
 
 
 @pytest.mark.processes

@@ -98,6 +98,10 @@ def summary(runs: Sequence[RunOutcome], detector: str) -> dict[str, Any]:
         ),
         "recall_by_plant": _table(runs, _plant_of, lambda s: s.recall, detector),
         "recall_by_severity": _table(runs, _severity_of, lambda s: s.recall, detector),
+        # Too many rows for the page: 20 anomalies, 4 plants, 3 severities.
+        "recall_by_anomaly_plant_severity": _table(
+            runs, _anomaly_plant_severity_of, lambda s: s.recall, detector
+        ),
         "false_alarms_per_hour_by_family": _table(
             benign, family_of, lambda s: s.false_alarms_per_hour, detector
         ),
@@ -127,6 +131,11 @@ def _plant_of(run: RunOutcome) -> str | None:
 
 def _severity_of(run: RunOutcome) -> str | None:
     return str(run.info["severity"]) if run.info["anomaly"] else None
+
+
+def _anomaly_plant_severity_of(run: RunOutcome) -> str | None:
+    told = (anomaly_of(run), _plant_of(run), _severity_of(run))
+    return None if told[0] is None else ", ".join(map(str, told))
 
 
 def _table(
